@@ -1,0 +1,87 @@
+/* SPDX-FileCopyrightText: the sluice authors
+ * SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The common change record. Everything a record points to lives in its batch's arena, but for the relation, which
+ * the batch references. BEGIN and END are records, so memory never depends on a transaction's size; an END
+ * is the only place where a resume point and a commit time are known for sure.
+ */
+
+#include <stdint.h>
+
+#include <sluice/clock.h>
+#include <sluice/position.h>
+#include <sluice/relation.h>
+#include <sluice/value.h>
+
+enum record_op {
+	RECORD_BEGIN = 'B',
+	RECORD_INSERT = 'I',
+	RECORD_UPDATE = 'U',
+	RECORD_DELETE = 'D',
+	RECORD_TRUNCATE = 'T',
+	RECORD_READ = 'R',   /* a row of the snapshot; carries no position */
+	RECORD_SCHEMA = 'S', /* a relation described anew */
+	RECORD_MESSAGE = 'M',
+	RECORD_END = 'C',
+	RECORD_ABORT = 'A',
+	RECORD_HEARTBEAT = 'K', /* outside transactions: all before its resume point has been delivered */
+	RECORD_FENCE = 'F',
+};
+
+enum record_flags {
+	RECORD_BEFORE_KEY = 1,  /* `before` holds the old key only, the other columns are absent */
+	RECORD_BEFORE_FULL = 2, /* `before` holds the whole old row */
+	RECORD_KEY_CHANGED = 4, /* an UPDATE whose old and new key differ (or may differ) */
+	RECORD_TOAST = 8,       /* `after` has at least one absent column */
+};
+
+struct record_begin {
+	struct wall commit_time; /* the source's clock */
+	uint64_t xid;
+};
+
+struct record_end {
+	struct wall commit_time;
+	uint64_t xid;
+	struct resume resume; /* behind this transaction */
+	uint64_t n_records;   /* row, truncate and message events delivered since BEGIN, after filters */
+};
+
+struct record_truncate {
+	struct relation **relations; /* references held by the batch */
+	uint32_t n_relations;
+	bool cascade, restart_identity;
+};
+
+struct record_message {
+	const char *prefix; /* NUL-terminated */
+	const uint8_t *content;
+	uint32_t content_len;
+	bool transactional; /* a message that is not stays outside transactions and progress */
+};
+
+struct record_heartbeat {
+	struct resume resume;
+	struct wall at; /* the source's clock */
+};
+
+struct record {
+	uint8_t op;    /* enum record_op */
+	uint8_t flags; /* enum record_flags */
+	struct relation *rel; /* rows and SCHEMA; NULL else */
+	struct position pos;
+	struct value *before; /* rel->n_columns values, or NULL */
+	struct value *after;  /* rel->n_columns values, or NULL */
+	union {
+		const void *ext;
+		const struct record_begin *begin;
+		const struct record_end *end;
+		const struct record_truncate *truncate;
+		const struct record_message *message;
+		const struct record_heartbeat *heartbeat;
+	};
+};
+
+const char *record_op_to_string(enum record_op op);

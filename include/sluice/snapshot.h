@@ -1,0 +1,105 @@
+/* SPDX-FileCopyrightText: the sluice authors
+ * SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The initial copy. The source side plans tables and chunks under one exported snapshot and reads them; the sink
+ * side makes tables, writes chunks (rows and mark in one transaction) and finishes (indexes, keys, sequences,
+ * ANALYZE). src/pipeline/snapshot.c drives both with N worker threads and knows neither. Every table has a start
+ * point (position.major): the stream applies an event iff its position.major is not below it.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <sluice/batch.h>
+#include <sluice/buf.h>
+#include <sluice/error.h>
+#include <sluice/relation.h>
+#include <sluice/state.h>
+
+struct snapshot_source;
+struct snapshot_reader;
+struct snapshot_sink;
+struct snapshot_writer;
+
+#define SNAPSHOT_CHUNK_END 1     /* reader read: the chunk is complete */
+#define SNAPSHOT_TABLE_CHANGED 2 /* reader open: rewritten or truncated since the snapshot: restart the table */
+#define SNAPSHOT_YIELD 3         /* reader read: ended because somebody on the source waits for us: redo the chunk */
+
+enum snapshot_format { SNAPSHOT_TEXT_COPY, SNAPSHOT_BINARY_COPY, SNAPSHOT_RECORDS };
+
+struct snapshot_table {
+	struct relation *rel; /* columns that travel (generated ones left out), in the order of the raw bytes */
+	uint64_t bytes_estimated;
+	int64_t rows_estimated;
+	uint64_t start; /* start point, 0 = not read yet */
+	uint32_t n_chunks, chunks_done;
+	bool done; /* marked complete in the target */
+	bool has_key;
+	enum snapshot_format format;
+	void *driver; /* the source driver's own */
+};
+
+struct snapshot_chunk {
+	struct snapshot_table *table;
+	uint32_t no;         /* from 0 */
+	uint64_t low, high;  /* driver's range (PostgreSQL: heap blocks [low, high), high UINT64_MAX = open end) */
+	uint64_t partition;  /* driver's: oid of the physical table that holds the range */
+};
+
+struct snapshot_source_ops {
+	/**
+	 * begin() - takes a snapshot for the tables that state does not mark done, and plans them. A first call
+	 * (first = true) makes publication, intent, slot and uses the slot's own exported snapshot; a later one uses a
+	 * temporary slot's. The tables and chunks are owned by the snapshot_source until end().
+	 */
+	int (*begin)(struct snapshot_source *snap, struct state *state, bool first, struct error *err);
+	/** dump_schema() - the schema of the selected tables under the snapshot, opaque bytes for a sink of the same kind. */
+	int (*dump_schema)(struct snapshot_source *snap, struct buf *ret, struct error *err);
+	int (*reader_new)(struct snapshot_source *snap, struct snapshot_reader **ret, struct error *err);
+	/** open() - begins a chunk: 0, SNAPSHOT_TABLE_CHANGED, negative. Thread: the worker's. */
+	int (*open)(struct snapshot_reader *reader, const struct snapshot_chunk *chunk, struct error *err);
+	/** read() - fills batch->raw or batch->records: 0, SNAPSHOT_CHUNK_END, SNAPSHOT_YIELD, negative. */
+	int (*read)(struct snapshot_reader *reader, struct batch *batch, struct error *err);
+	void (*reader_free)(struct snapshot_reader *reader);
+	/** finish() - reads what comes last (sequences: schema, name, last_value, is_called, tab-separated lines). */
+	int (*finish)(struct snapshot_source *snap, struct buf *ret_sequences, struct error *err);
+	/** end() - lets the snapshot go. */
+	void (*end)(struct snapshot_source *snap);
+};
+
+struct snapshot_source {
+	const struct snapshot_source_ops *ops;
+	struct snapshot_table *tables; /* after begin() */
+	uint32_t n_tables;
+	struct snapshot_chunk *chunks; /* large tables first; those of done tables are not listed */
+	uint32_t n_chunks;
+	uint64_t start;       /* this snapshot's start point */
+	struct resume resume; /* where the stream will begin: the slot's consistent point (first) */
+};
+
+struct snapshot_sink_ops {
+	/** schema() - makes missing tables (section "pre-data") or the rest ("post-data": keys, indexes, foreign keys, in
+	 * parallel); the dump is kept in the target until post-data is done. Honours snapshot.schema. */
+	int (*schema)(struct snapshot_sink *snap, const char *section, const struct buf *dump, struct error *err);
+	/** table_begin() - checks the table: exists, columns fit, empty or only ours; empties an unfinished one of ours.
+	 * Refuses (CONFIG, named) one that holds somebody's rows. */
+	int (*table_begin)(struct snapshot_sink *snap, struct snapshot_table *table, struct error *err);
+	int (*writer_new)(struct snapshot_sink *snap, struct snapshot_writer **ret, struct error *err);
+	/** chunk_begin() - opens a transaction that holds the progress row FOR KEY SHARE with our epoch. */
+	int (*chunk_begin)(struct snapshot_writer *w, const struct snapshot_chunk *chunk, struct error *err);
+	int (*chunk_write)(struct snapshot_writer *w, const struct batch *batch, struct error *err);
+	/** chunk_commit() - mark and rows together; *ret_rows what came. chunk_abort() rolls back. */
+	int (*chunk_commit)(struct snapshot_writer *w, uint64_t *ret_rows, struct error *err);
+	void (*chunk_abort)(struct snapshot_writer *w);
+	void (*writer_free)(struct snapshot_writer *w);
+	/** table_done() - marks the table complete with its start point, durably. */
+	int (*table_done)(struct snapshot_sink *snap, struct snapshot_table *table, struct error *err);
+	/** finish() - sequences' values (from the source's finish()) and ANALYZE. */
+	int (*finish)(struct snapshot_sink *snap, const struct buf *sequences, struct error *err);
+};
+
+struct snapshot_sink {
+	const struct snapshot_sink_ops *ops;
+};
