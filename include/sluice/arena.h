@@ -36,7 +36,7 @@ bool block_pool_available(struct block_pool *pool, size_t bytes);
 
 struct arena {
 	struct block_pool *pool; /* NULL: blocks from the heap, without a budget */
-	struct block *blocks;    /* newest first */
+	struct block *blocks;	 /* newest first */
 	uint8_t *at, *end;
 	size_t bytes; /* charged to the pool by this arena */
 };

@@ -21,8 +21,8 @@ struct backoff_config {
 struct backoff {
 	struct backoff_config cfg;
 	uint32_t failures; /* in a row */
-	bool open;         /* breaker */
-	uint64_t rng;      /* xorshift state, never 0 */
+	bool open;	   /* breaker */
+	uint64_t rng;	   /* xorshift state, never 0 */
 };
 
 void backoff_init(struct backoff *b, const struct backoff_config *cfg, uint64_t seed);

@@ -15,7 +15,7 @@
 #include <sluice/clock.h>
 #include <sluice/record.h>
 
-#define BATCH_MAX_BYTES ((size_t)2 * 1024 * 1024)
+#define BATCH_MAX_BYTES	  ((size_t)2 * 1024 * 1024)
 #define BATCH_MAX_RECORDS 16384u
 
 struct batch {
@@ -24,7 +24,7 @@ struct batch {
 	uint32_t n_records, cap_records;
 	struct relation **relations; /* each once, one reference each */
 	uint32_t n_relations, cap_relations;
-	uint64_t seq;       /* given by the reader, ascending from 1 */
+	uint64_t seq;	    /* given by the reader, ascending from 1 */
 	struct mono filled; /* when the first record came in */
 	const uint8_t *raw; /* snapshot pass-through: bytes as the source sent them, in the arena */
 	size_t raw_len;

@@ -14,10 +14,10 @@ enum finding_level { FINDING_OK, FINDING_WARN, FINDING_FAIL };
 
 struct finding {
 	enum finding_level level;
-	char code[24];    /* "PG-ROLE"; empty for ok lines */
-	char text[256];   /* what is so */
-	char *remedy;     /* exact SQL or setting, complete statements, may be several lines; NULL = none; heap */
-	int exit_code;    /* what `run` would end with because of it; 0 = none */
+	char code[24];	/* "PG-ROLE"; empty for ok lines */
+	char text[256]; /* what is so */
+	char *remedy; /* exact SQL or setting, complete statements, may be several lines; NULL = none; heap */
+	int exit_code; /* what `run` would end with because of it; 0 = none */
 };
 
 struct finding_list {

@@ -23,9 +23,9 @@ static inline void closep(int *fd)
 }
 
 /* defines `static inline void NAMEp(TYPE **p)` for a destructor NAME(TYPE *) that accepts NULL */
-#define CLEANUP_DEFINE(type, fn)           \
-	static inline void fn##p(type **p) \
-	{                                  \
-		if (*p)                    \
-			fn(*p);            \
+#define CLEANUP_DEFINE(type, fn)                                                                             \
+	static inline void fn##p(type **p)                                                                   \
+	{                                                                                                    \
+		if (*p)                                                                                      \
+			fn(*p);                                                                              \
 	}

@@ -44,7 +44,8 @@ struct config_source {
 		bool binary;
 	} postgresql;
 	struct {
-		uint64_t transactions, rows_per_transaction, keys; /* source/generator; 0 transactions = endless */
+		uint64_t transactions, rows_per_transaction,
+			keys; /* source/generator; 0 transactions = endless */
 		uint64_t seed;
 		uint32_t row_bytes;
 	} generator;

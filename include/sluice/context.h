@@ -19,8 +19,8 @@ struct context {
 	const struct config *cfg;
 	const struct log *log;
 	struct metrics *metrics; /* atomics */
-	struct status *status;   /* its own lock */
-	atomic_bool *stop;       /* set once by the main thread: drain and end */
+	struct status *status;	 /* its own lock */
+	atomic_bool *stop;	 /* set once by the main thread: drain and end */
 };
 
 static inline bool context_stopping(const struct context *ctx)

@@ -14,11 +14,11 @@
 enum error_class {
 	ERROR_NONE = 0,
 	ERROR_TRANSIENT, /* the other side may come back: reconnect, with backoff */
-	ERROR_DATA,      /* this record cannot be applied: stop or dead letter, by config */
-	ERROR_SCHEMA,    /* the target's tables do not fit: retried, a person has to change a table */
-	ERROR_CONFIG,    /* the configuration or a privilege is wrong */
-	ERROR_FATAL,     /* the process ends: a person decides (exit_code says which kind) */
-	ERROR_BUG,       /* sluice itself is wrong */
+	ERROR_DATA,	 /* this record cannot be applied: stop or dead letter, by config */
+	ERROR_SCHEMA,	 /* the target's tables do not fit: retried, a person has to change a table */
+	ERROR_CONFIG,	 /* the configuration or a privilege is wrong */
+	ERROR_FATAL,	 /* the process ends: a person decides (exit_code says which kind) */
+	ERROR_BUG,	 /* sluice itself is wrong */
 };
 
 /* exit codes that an error can ask for; part of the operators' contract */
@@ -39,8 +39,8 @@ enum exit_code {
 
 struct error {
 	enum error_class class;
-	int exit_code;     /* an enum exit_code; 0 = the default of the class */
-	char code[24];     /* stable, for logs and scripts: "PG-SLOT-LOST" */
+	int exit_code;	   /* an enum exit_code; 0 = the default of the class */
+	char code[24];	   /* stable, for logs and scripts: "PG-SLOT-LOST" */
 	char message[304]; /* what happened and where; never a row value or a secret */
 	char remedy[176];  /* what to do: the exact statement where there is one; may be empty */
 };

@@ -38,8 +38,8 @@ void log_event(const struct log *log, enum log_level level, const char *event, c
 void log_error_value(const struct log *log, enum log_level level, const char *event, const struct error *err);
 
 #define log_debug(log, event, msg, ...) log_event((log), LOG_DEBUG, (event), (msg), __VA_ARGS__)
-#define log_info(log, event, msg, ...) log_event((log), LOG_INFO, (event), (msg), __VA_ARGS__)
-#define log_warn(log, event, msg, ...) log_event((log), LOG_WARN, (event), (msg), __VA_ARGS__)
+#define log_info(log, event, msg, ...)	log_event((log), LOG_INFO, (event), (msg), __VA_ARGS__)
+#define log_warn(log, event, msg, ...)	log_event((log), LOG_WARN, (event), (msg), __VA_ARGS__)
 
 /** log_limit() - true when a message class may be written now: at most one line every interval_ms per
  * caller-owned state; counts the suppressed ones in *suppressed. Thread: the owner of the state. */
@@ -48,5 +48,8 @@ struct log_limit {
 	uint64_t suppressed;
 };
 bool log_limit_allow(struct log_limit *limit, int64_t interval_ms);
+
+/** log_dropped() - lines lost so far because the descriptor did not take them. Thread: any. */
+uint64_t log_dropped(void);
 
 int log_level_from_string(const char *s, enum log_level *ret);

@@ -20,7 +20,8 @@ enum net_op { NET_DELETE, NET_UPDATE, NET_INSERT };
 struct net_row {
 	struct value *key; /* n_keys values in the order of rel's key columns: the key to find the row by */
 	struct value *row; /* n_columns values; NULL for a delete */
-	uint64_t present;  /* hash of the set of columns that are not absent: rows of equal sets form one statement */
+	uint64_t
+		present; /* hash of the set of columns that are not absent: rows of equal sets form one statement */
 	const struct record *rec; /* the last record that made it, for error context */
 };
 

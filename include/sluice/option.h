@@ -13,26 +13,26 @@
 enum option_type {
 	OPTION_STRING,
 	OPTION_BOOL,
-	OPTION_UINT,     /* uint64_t */
-	OPTION_UINT32,   /* uint32_t */
+	OPTION_UINT,   /* uint64_t */
+	OPTION_UINT32, /* uint32_t */
 	OPTION_DOUBLE,
 	OPTION_DURATION, /* int64_t ms */
-	OPTION_SIZE,     /* uint64_t bytes */
-	OPTION_ENUM,     /* int-sized enum; values = NULL-terminated names in the enum's order */
-	OPTION_LIST,     /* struct string_list */
+	OPTION_SIZE,	 /* uint64_t bytes */
+	OPTION_ENUM,	 /* int-sized enum; values = NULL-terminated names in the enum's order */
+	OPTION_LIST,	 /* struct string_list */
 };
 
 enum option_flags {
-	OPTION_SECRET = 1,   /* never printed, not settable by --set */
+	OPTION_SECRET = 1, /* never printed, not settable by --set */
 	OPTION_REQUIRED = 2,
 };
 
 struct option {
 	const char *key; /* "source.postgresql.slot" */
 	enum option_type type;
-	size_t offset; /* in struct config */
+	size_t offset;		   /* in struct config */
 	const char *default_value; /* as it would be written in the file; NULL = none */
-	double min, max;           /* numbers, durations (ms), sizes (bytes); both 0 = no range */
+	double min, max;	   /* numbers, durations (ms), sizes (bytes); both 0 = no range */
 	const char *const *values; /* OPTION_ENUM */
 	unsigned flags;
 	const char *doc; /* one or two sentences for the manual */

@@ -10,10 +10,13 @@
 #include <sluice/context.h>
 
 struct pipeline_options {
-	bool until_synced;  /* end once everything committed at the source at the start is durably applied */
-	const char *until;  /* the same for a source position ("0/5A3F120"); NULL = none */
-	bool no_standby;    /* exit 81 instead of waiting for the lease */
-	int wake_fd;        /* eventfd that the main thread writes together with *ctx->stop; borrowed */
+	bool until_synced; /* end once everything committed at the source at the start is durably applied */
+	const char *until; /* the same for a source position ("0/5A3F120"); NULL = none */
+	bool no_standby;   /* exit 81 instead of waiting for the lease */
+	int wake_fd;	   /* eventfd that the main thread writes together with *ctx->stop; borrowed */
+	/* asked every second while the limits hold: may a cutover begin? Decides between the phases in-sync and ready.
+	 * Thread: the monitor's. NULL = never. */
+	bool (*ready)(const struct context *ctx);
 };
 
 /**
@@ -23,8 +26,25 @@ struct pipeline_options {
  */
 int pipeline_run(struct context *ctx, const struct pipeline_options *opt, struct error *err);
 
-/** snapshot_run() - copies everything the state does not mark done: N workers, schema, sequences. Called by the
- * supervisor between source prepare() and start(). Return: 0, negative. */
 struct source;
 struct sink;
+
+#define SNAPSHOT_STOPPED 1 /* snapshot_run, snapshot_post: ctx->stop was set before the end; the next run goes on */
+
+/**
+ * snapshot_run() - copies everything the state does not mark done: publication and slot (first), schema, N workers,
+ * keys, sequences, ANALYZE, and at last the mark "snapshot/done". Called by the supervisor between source prepare()
+ * and start(). Where tables have different start points, only primary keys are built here: then snapshot_post() is due
+ * once the stream has passed the highest start point.
+ * Thread: the supervisor's; starts and joins its own workers. Blocks: as long as the copy takes; ctx->stop ends it
+ * within about a second. Return: 0, SNAPSHOT_STOPPED, negative.
+ */
 int snapshot_run(struct context *ctx, struct source *src, struct sink *sink, bool first, struct error *err);
+
+/** snapshot_post_due() - 1 when unique, exclusion and foreign keys are still to be built ("snapshot/dump" is stored,
+ * "snapshot/post" is not), 0 when not, negative. Thread: the one that may use sink->state. */
+int snapshot_post_due(struct sink *sink, struct error *err);
+
+/** snapshot_post() - builds them; resumable; nothing to do is fine. Uses sessions of its own (the applier may go on).
+ * Thread: any one. Blocks: as long as it takes; ctx->stop ends it. Return: 0, SNAPSHOT_STOPPED, negative. */
+int snapshot_post(struct context *ctx, struct source *src, struct sink *sink, struct error *err);

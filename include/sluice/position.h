@@ -21,8 +21,8 @@ struct position {
 };
 
 #define POSITION_BYTES 16
-#define POSITION_END UINT64_MAX
-#define POSITION_NONE ((struct position){ 0, 0 })
+#define POSITION_END   UINT64_MAX
+#define POSITION_NONE  ((struct position){ 0, 0 })
 
 static inline int position_compare(struct position a, struct position b)
 {

@@ -8,6 +8,7 @@
  */
 
 #include <libpq-fe.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -21,9 +22,9 @@ CLEANUP_DEFINE(PGresult, PQclear)
 CLEANUP_DEFINE(PGconn, PQfinish)
 
 enum pg_role {
-	PG_SOURCE,             /* ordinary session on blue: time-outs 0, lock_timeout, TCP keepalives */
+	PG_SOURCE,	       /* ordinary session on blue: time-outs 0, lock_timeout, TCP keepalives */
 	PG_SOURCE_REPLICATION, /* walsender session (replication=database) */
-	PG_TARGET,             /* session that writes: read committed, idle_in_transaction_session_timeout=60s */
+	PG_TARGET, /* session that writes: read committed, idle_in_transaction_session_timeout=60s */
 };
 
 struct pg_peer {
@@ -82,3 +83,20 @@ static inline bool pg_type_is_builtin(uint32_t oid)
 
 /** pg_redact_uri() - host:port/dbname for people, without user and password. */
 void pg_describe_uri(const char *uri, char *buf, size_t size);
+
+/*
+ * Statements that take long and can be given up. stop (may be NULL) is looked at twice a second; once it is true they
+ * return TRANSIENT "STOPPED", a cancel request has been sent, and the session is good for PQfinish() only.
+ */
+
+/** pg_wait() - waits until the session's socket can be read (or written, when write is true). Return: 1 ready, 0 the
+ * time has passed, negative. Blocks: up to timeout_ms. */
+int pg_wait(PGconn *conn, bool write, int timeout_ms, struct error *err);
+/** pg_flush() - sends what PQputCopyData() or PQsend…() left in a non-blocking session's buffer. */
+int pg_flush(PGconn *conn, const atomic_bool *stop, struct error *err);
+/** pg_result() - the next result of a statement that was sent; *ret NULL = none is left. Failed results are returned too. */
+int pg_result(PGconn *conn, const atomic_bool *stop, PGresult **ret, struct error *err);
+/** pg_exec_stop() - pg_exec() that can be given up; sql may hold several statements, the last result is returned. */
+int pg_exec_stop(PGconn *conn, const char *sql, const atomic_bool *stop, PGresult **ret_res, struct error *err);
+/** pg_stopped() - fills err with TRANSIENT "STOPPED"; returns -1. */
+int pg_stopped(struct error *err);

@@ -31,10 +31,10 @@ enum record_op {
 };
 
 enum record_flags {
-	RECORD_BEFORE_KEY = 1,  /* `before` holds the old key only, the other columns are absent */
+	RECORD_BEFORE_KEY = 1,	/* `before` holds the old key only, the other columns are absent */
 	RECORD_BEFORE_FULL = 2, /* `before` holds the whole old row */
 	RECORD_KEY_CHANGED = 4, /* an UPDATE whose old and new key differ (or may differ) */
-	RECORD_TOAST = 8,       /* `after` has at least one absent column */
+	RECORD_TOAST = 8,	/* `after` has at least one absent column */
 };
 
 struct record_begin {
@@ -68,8 +68,8 @@ struct record_heartbeat {
 };
 
 struct record {
-	uint8_t op;    /* enum record_op */
-	uint8_t flags; /* enum record_flags */
+	uint8_t op;	      /* enum record_op */
+	uint8_t flags;	      /* enum record_flags */
 	struct relation *rel; /* rows and SCHEMA; NULL else */
 	struct position pos;
 	struct value *before; /* rel->n_columns values, or NULL */

@@ -17,8 +17,8 @@ struct sink;
 
 /* what claim() found; owned by the sink, valid until the next claim() */
 struct progress {
-	bool exists;              /* a stream has been stored before */
-	uint64_t epoch;           /* ours now */
+	bool exists;		  /* a stream has been stored before */
+	uint64_t epoch;		  /* ours now */
 	struct position position; /* last applied */
 	struct resume resume;
 	const char *identity; /* of the source; "" when not stored yet */
@@ -45,7 +45,7 @@ struct apply_group {
 
 struct apply_result {
 	struct position position; /* of the last END in the group */
-	struct resume resume;     /* stored with it; points into the group's batch */
+	struct resume resume;	  /* stored with it; points into the group's batch */
 	struct wall commit_time;
 	uint64_t transactions, records, bytes;
 	uint64_t inserts, updates, deletes, truncates, missing_rows, conflicts, dead_letters;
@@ -61,7 +61,8 @@ struct sink_ops {
 	int (*claim)(struct sink *sink, const char *identity, struct progress *ret, struct error *err);
 	/** apply() - writes a group. When it returns 0 and group->ends, it is committed. An error leaves the target as
 	 * before the first group of the transaction. Blocks: as long as the target takes. */
-	int (*apply)(struct sink *sink, const struct apply_group *group, struct apply_result *ret, struct error *err);
+	int (*apply)(struct sink *sink, const struct apply_group *group, struct apply_result *ret,
+		struct error *err);
 	/** store_resume() - stores a resume point alone (idle heartbeat), durably, never a lower one. */
 	int (*store_resume)(struct sink *sink, struct resume resume, struct error *err);
 	/** flush() - makes every commit so far durable by a commit with synchronous_commit=on of a row of its own. */
@@ -74,9 +75,9 @@ struct sink_ops {
 struct sink {
 	const struct sink_ops *ops;
 	const struct context *ctx;
-	struct state *state;            /* the migration's store, usable after claim(); NULL: none (discard) */
+	struct state *state; /* the migration's store, usable after claim(); NULL: none (discard) */
 	struct snapshot_sink *snapshot; /* NULL: the driver cannot be loaded */
-	char identity[96];              /* of the target, set by connect() */
+	char identity[96];		/* of the target, set by connect() */
 };
 
 struct sink *sink_postgres_new(const struct context *ctx);

@@ -9,6 +9,7 @@
  * point (position.major): the stream applies an event iff its position.major is not below it.
  */
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -23,14 +24,16 @@ struct snapshot_reader;
 struct snapshot_sink;
 struct snapshot_writer;
 
-#define SNAPSHOT_CHUNK_END 1     /* reader read: the chunk is complete */
-#define SNAPSHOT_TABLE_CHANGED 2 /* reader open: rewritten or truncated since the snapshot: restart the table */
-#define SNAPSHOT_YIELD 3         /* reader read: ended because somebody on the source waits for us: redo the chunk */
+#define SNAPSHOT_CHUNK_END 1 /* reader read: the chunk is complete */
+#define SNAPSHOT_TABLE_CHANGED                                                                               \
+	2		 /* reader open: rewritten or truncated since the snapshot: restart the table */
+#define SNAPSHOT_YIELD 3 /* reader read: ended because somebody on the source waits for us: redo the chunk */
 
 enum snapshot_format { SNAPSHOT_TEXT_COPY, SNAPSHOT_BINARY_COPY, SNAPSHOT_RECORDS };
 
 struct snapshot_table {
-	struct relation *rel; /* columns that travel (generated ones left out), in the order of the raw bytes */
+	struct relation
+		*rel; /* columns that travel (generated ones left out), in the order of the raw bytes */
 	uint64_t bytes_estimated;
 	int64_t rows_estimated;
 	uint64_t start; /* start point, 0 = not read yet */
@@ -39,13 +42,15 @@ struct snapshot_table {
 	bool has_key;
 	enum snapshot_format format;
 	void *driver; /* the source driver's own */
+	void *target; /* the sink driver's own, made by table_begin(), freed by table_free() */
 };
 
 struct snapshot_chunk {
 	struct snapshot_table *table;
-	uint32_t no;         /* from 0 */
-	uint64_t low, high;  /* driver's range (PostgreSQL: heap blocks [low, high), high UINT64_MAX = open end) */
-	uint64_t partition;  /* driver's: oid of the physical table that holds the range */
+	uint32_t no; /* from 0 */
+	uint64_t low,
+		high; /* driver's range (PostgreSQL: heap blocks [low, high), high UINT64_MAX = open end) */
+	uint64_t partition; /* driver's: oid of the physical table that holds the range */
 };
 
 struct snapshot_source_ops {
@@ -55,12 +60,16 @@ struct snapshot_source_ops {
 	 * temporary slot's. The tables and chunks are owned by the snapshot_source until end().
 	 */
 	int (*begin)(struct snapshot_source *snap, struct state *state, bool first, struct error *err);
+	/** watch() - looks whether somebody waits for one of our chunks and ends that chunk (SNAPSHOT_YIELD in its reader).
+	 * Called every 250 ms by the thread that called begin(). Blocks: up to 1 s. */
+	int (*watch)(struct snapshot_source *snap, struct error *err);
 	/** dump_schema() - the schema of the selected tables under the snapshot, opaque bytes for a sink of the same kind. */
 	int (*dump_schema)(struct snapshot_source *snap, struct buf *ret, struct error *err);
 	int (*reader_new)(struct snapshot_source *snap, struct snapshot_reader **ret, struct error *err);
-	/** open() - begins a chunk: 0, SNAPSHOT_TABLE_CHANGED, negative. Thread: the worker's. */
+	/** open() - begins a chunk: 0, SNAPSHOT_TABLE_CHANGED, SNAPSHOT_YIELD, negative. Thread: the worker's. */
 	int (*open)(struct snapshot_reader *reader, const struct snapshot_chunk *chunk, struct error *err);
-	/** read() - fills batch->raw or batch->records: 0, SNAPSHOT_CHUNK_END, SNAPSHOT_YIELD, negative. */
+	/** read() - sets batch->raw (valid until the reader's next call) or adds records; nothing in it = nothing came for half
+	 * a second. 0, SNAPSHOT_CHUNK_END, SNAPSHOT_YIELD, negative. With SNAPSHOT_CHUNK_END the source holds no lock any more. */
 	int (*read)(struct snapshot_reader *reader, struct batch *batch, struct error *err);
 	void (*reader_free)(struct snapshot_reader *reader);
 	/** finish() - reads what comes last (sequences: schema, name, last_value, is_called, tab-separated lines). */
@@ -75,14 +84,20 @@ struct snapshot_source {
 	uint32_t n_tables;
 	struct snapshot_chunk *chunks; /* large tables first; those of done tables are not listed */
 	uint32_t n_chunks;
-	uint64_t start;       /* this snapshot's start point */
+	uint64_t start;	      /* this snapshot's start point */
 	struct resume resume; /* where the stream will begin: the slot's consistent point (first) */
+	const atomic_bool *cancel; /* set by snapshot_run(): calls that wait end with TRANSIENT "STOPPED" */
 };
 
 struct snapshot_sink_ops {
-	/** schema() - makes missing tables (section "pre-data") or the rest ("post-data": keys, indexes, foreign keys, in
-	 * parallel); the dump is kept in the target until post-data is done. Honours snapshot.schema. */
-	int (*schema)(struct snapshot_sink *snap, const char *section, const struct buf *dump, struct error *err);
+	/** plan() - who makes the tables (snapshot.schema), and what of it is done: 0 = they are there, SNAPSHOT_SCHEMA_WANTED,
+	 * negative (CONFIG, SCHEMA: named). */
+	int (*plan)(struct snapshot_sink *snap, const struct snapshot_source *src, struct error *err);
+	/** schema() - makes the tables (section "pre-data"; dump NULL = the one kept in the target), the primary keys alone
+	 * ("keys") or all the rest ("post-data": keys, indexes, foreign keys, in parallel). The dump is kept in the target until
+	 * post-data is done; without one (the tables existed) nothing is done. Resumable at every step. */
+	int (*schema)(
+		struct snapshot_sink *snap, const char *section, const struct buf *dump, struct error *err);
 	/** table_begin() - checks the table: exists, columns fit, empty or only ours; empties an unfinished one of ours.
 	 * Refuses (CONFIG, named) one that holds somebody's rows. */
 	int (*table_begin)(struct snapshot_sink *snap, struct snapshot_table *table, struct error *err);
@@ -96,10 +111,14 @@ struct snapshot_sink_ops {
 	void (*writer_free)(struct snapshot_writer *w);
 	/** table_done() - marks the table complete with its start point, durably. */
 	int (*table_done)(struct snapshot_sink *snap, struct snapshot_table *table, struct error *err);
-	/** finish() - sequences' values (from the source's finish()) and ANALYZE. */
-	int (*finish)(struct snapshot_sink *snap, const struct buf *sequences, struct error *err);
+	/** table_free() - frees table->target; NULL is allowed. */
+	void (*table_free)(struct snapshot_table *table);
+	/** finish() - sequences' values (from the source's finish()), ANALYZE, and the durable mark "snapshot/done". */
+	int (*finish)(struct snapshot_sink *snap, const struct snapshot_source *src, const struct buf *sequences,
+		struct error *err);
 };
 
 struct snapshot_sink {
 	const struct snapshot_sink_ops *ops;
+	const atomic_bool *cancel; /* as in struct snapshot_source */
 };

@@ -19,20 +19,20 @@
 
 struct source;
 
-#define SOURCE_IDLE 1    /* read: nothing came within the time, or the wake fd was written */
+#define SOURCE_IDLE    1 /* read: nothing came within the time, or the wake fd was written */
 #define SOURCE_STANDBY 2 /* connect: another instance holds the lease */
-#define SOURCE_FRESH 3   /* prepare: nothing exists yet, a snapshot has to be taken first */
+#define SOURCE_FRESH   3 /* prepare: nothing exists yet, a snapshot has to be taken first */
 
 /* what the stream was at, from the target's progress */
 struct source_start {
-	struct resume resume;     /* none on a first start */
+	struct resume resume;	  /* none on a first start */
 	struct position position; /* last applied; records at or below it are skipped by the applier */
-	const char *identity;     /* of the source that progress belongs to; "" on a first start */
+	const char *identity;	  /* of the source that progress belongs to; "" on a first start */
 };
 
 /* what a running service watches, every second, on a connection of its own */
 struct source_health {
-	uint64_t head;           /* the source's end now, comparable to position.major (LSN); 0 = unknown */
+	uint64_t head;		 /* the source's end now, comparable to position.major (LSN); 0 = unknown */
 	struct wall server_time; /* the source's clock at that moment, 0 = unknown */
 	int64_t retained_bytes, safe_bytes; /* < 0 unknown / unlimited */
 	char wal_status[16];
@@ -51,7 +51,8 @@ struct source_ops {
 	 * only on a first start with snapshot.mode initial. Return: 0 = go on with start(), SOURCE_FRESH = take a
 	 * snapshot through src->snapshot, negative (RESYNC 80, CONFIG …).
 	 */
-	int (*prepare)(struct source *src, struct state *state, const struct source_start *start, struct error *err);
+	int (*prepare)(
+		struct source *src, struct state *state, const struct source_start *start, struct error *err);
 	/** start() - begins to stream from the stored resume point (none: the slot's); wake_fd (an eventfd, borrowed)
 	 * makes read() return early. */
 	int (*start)(struct source *src, const struct source_start *start, int wake_fd, struct error *err);
@@ -78,12 +79,17 @@ struct source {
 	const struct source_ops *ops;
 	const struct context *ctx;
 	struct snapshot_source *snapshot; /* NULL: the driver has none (generator) */
-	char identity[96];                /* set by connect(): "system/timeline/database" */
+	char identity[96];		  /* set by connect(): "system/database" */
+	/* highest start point of the snapshot's tables, set by start(); until the stream has passed it the target is not yet a
+	 * consistent prefix; 0 = none */
+	uint64_t start_point_max;
 	/* renders positions and resume points for people ("0/5A3F120"); buf at least 40 bytes */
 	const char *(*format)(struct resume resume, char *buf, size_t size);
 	const char *(*format_position)(struct position pos, char *buf, size_t size);
 	/* major of a resume point, for distances against source_health.head; 0 = none */
 	uint64_t (*major)(struct resume resume);
+	/* reads a position that a person wrote ("0/5A3F120"); false = not one; NULL = the driver has no such form */
+	bool (*parse_position)(const char *s, uint64_t *ret_major);
 };
 
 struct source *source_postgres_new(const struct context *ctx);

@@ -33,7 +33,8 @@ static inline int state_get(struct state *state, const char *key, struct buf *re
 	return state->ops->get(state, key, ret, err);
 }
 
-static inline int state_set(struct state *state, const char *key, const void *value, size_t len, struct error *err)
+static inline int state_set(
+	struct state *state, const char *key, const void *value, size_t len, struct error *err)
 {
 	return state->ops->set(state, key, value, len, err);
 }

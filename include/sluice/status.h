@@ -16,15 +16,32 @@
 #include <sluice/error.h>
 
 enum phase { /* of the migration; stored in the target */
-	PHASE_PREPARE, PHASE_SNAPSHOT, PHASE_CATCHING_UP, PHASE_IN_SYNC, PHASE_READY, PHASE_FENCING, PHASE_DRAINING,
-	PHASE_VERIFYING, PHASE_SWITCHED, PHASE_FINISHED, PHASE_ROLLED_BACK, PHASE_COUNT,
+	PHASE_PREPARE,
+	PHASE_SNAPSHOT,
+	PHASE_CATCHING_UP,
+	PHASE_IN_SYNC,
+	PHASE_READY,
+	PHASE_FENCING,
+	PHASE_DRAINING,
+	PHASE_VERIFYING,
+	PHASE_SWITCHED,
+	PHASE_FINISHED,
+	PHASE_ROLLED_BACK,
+	PHASE_COUNT,
 };
 enum run_state { /* of this process */
-	STATE_STARTING, STATE_STANDBY, STATE_RUNNING, STATE_RETRYING, STATE_PAUSED, STATE_BLOCKED, STATE_DRAINING,
-	STATE_FINISHED, STATE_COUNT,
+	STATE_STARTING,
+	STATE_STANDBY,
+	STATE_RUNNING,
+	STATE_RETRYING,
+	STATE_PAUSED,
+	STATE_BLOCKED,
+	STATE_DRAINING,
+	STATE_FINISHED,
+	STATE_COUNT,
 };
 
-const char *phase_to_string(enum phase phase);           /* "catching-up" … */
+const char *phase_to_string(enum phase phase); /* "catching-up" … */
 int phase_from_string(const char *s, enum phase *ret);
 const char *run_state_to_string(enum run_state state);
 
@@ -48,6 +65,16 @@ struct status_alarm {
 
 #define STATUS_ALARMS 32
 
+/* what the counters were, once a second, for rates over the last 10 s; kept by status_sample() of report.h */
+struct status_sample {
+	struct mono at;
+	uint64_t records, transactions, snapshot_bytes;
+	double lag_seconds; /* < 0 = unknown, as below */
+	int64_t lag_bytes;
+};
+
+#define STATUS_SAMPLES 11
+
 struct status {
 	pthread_mutex_t lock; /* guards everything below */
 	enum phase phase;
@@ -58,8 +85,8 @@ struct status {
 	struct wall next_retry_at;
 	struct status_peer source, target;
 	/* lag */
-	double lag_seconds;  /* < 0 = unknown */
-	int64_t lag_bytes;   /* < 0 = unknown */
+	double lag_seconds; /* < 0 = unknown */
+	int64_t lag_bytes;  /* < 0 = unknown */
 	struct mono lag_measured;
 	/* applied */
 	char applied_position[40];
@@ -73,8 +100,8 @@ struct status {
 	/* slot */
 	char slot_name[64], slot_wal_status[16];
 	int64_t slot_retained_bytes, slot_safe_bytes; /* < 0 = unknown or unlimited */
-	int64_t prepared_transactions;                /* open on the source; < 0 unknown */
-	uint64_t new_tables;                          /* match include, not in the publication */
+	int64_t prepared_transactions;		      /* open on the source; < 0 unknown */
+	uint64_t new_tables;			      /* match include, not in the publication */
 	/* barrier: a marker written at the source once the limits were met */
 	bool barrier_applied;
 	struct mono limits_met_since; /* .us 0 = not met */
@@ -86,13 +113,16 @@ struct status {
 	uint32_t n_alarms;
 	struct status_table *tables; /* heap, grown by status_table_get() */
 	uint32_t n_tables, cap_tables;
+	struct status_sample samples[STATUS_SAMPLES]; /* oldest first */
+	uint32_t n_samples;
 	/* main loop's heartbeat, for /livez */
 	struct mono main_turn;
 };
 
 void status_init(struct status *st);
 void status_fini(struct status *st);
-void status_state(struct status *st, enum run_state state, const char *code, const char *reason, const char *remedy);
+void status_state(
+	struct status *st, enum run_state state, const char *code, const char *reason, const char *remedy);
 void status_phase(struct status *st, enum phase phase);
 void status_error(struct status *st, const struct error *err, const char *where);
 /** status_alarm_raise() - sets or replaces the alarm of this code; status_alarm_clear() takes it away. */

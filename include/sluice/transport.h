@@ -14,7 +14,7 @@
 struct transport;
 
 #define TRANSPORT_IDLE 1 /* recv: nothing within the time */
-#define TRANSPORT_END 2  /* recv: the reader has ended, everything was received */
+#define TRANSPORT_END  2 /* recv: the reader has ended, everything was received */
 #define TRANSPORT_FULL 3 /* send: not taken; wait for reader_fd */
 
 struct transport_ops {

@@ -18,15 +18,15 @@ enum value_state {
 
 enum value_format {
 	VALUE_TEXT = 0, /* the type's text output, UTF-8 */
-	VALUE_BINARY,   /* the type's send function (PostgreSQL) */
-	VALUE_BSON,     /* a BSON element's value (MongoDB); the relation's column says the BSON type */
+	VALUE_BINARY,	/* the type's send function (PostgreSQL) */
+	VALUE_BSON,	/* a BSON element's value (MongoDB); the relation's column says the BSON type */
 };
 
 struct value {
 	const uint8_t *data; /* borrowed from the batch's arena; not NUL-terminated */
 	uint32_t len;
-	uint8_t state;  /* enum value_state */
-	uint8_t format; /* enum value_format */
+	uint8_t state;	  /* enum value_state */
+	uint8_t format;	  /* enum value_format */
 	uint16_t subtype; /* VALUE_BSON: the BSON type byte; else 0 */
 };
 

@@ -1,0 +1,88 @@
+/* SPDX-FileCopyrightText: the sluice authors
+ * SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * One attempt at running the stream: the objects of both ends, the three threads that work on them and what these
+ * threads tell each other. Built and torn down whole by the supervisor; after an error nothing of it is kept.
+ *
+ *   reader   owns the source's stream: reads into batches, sends them, confirms what is durable
+ *   applier  owns the sink: groups batches into target transactions, acks
+ *   monitor  owns the source's second connection: lag, alarms, barrier, readiness, phase
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <sluice/arena.h>
+#include <sluice/pipeline.h>
+#include <sluice/sink.h>
+#include <sluice/source.h>
+#include <sluice/transform.h>
+#include <sluice/transport.h>
+
+struct attempt {
+	struct context *ctx;
+	const struct pipeline_options *opt;
+	struct source *src;
+	struct sink *sink;
+	struct transport *transport;
+	struct transform *transforms;
+	struct block_pool *pool;
+	int reader_fd; /* eventfd: durable moved, memory came back, stop */
+	int done_fd;   /* eventfd: a thread has ended */
+	struct progress progress;
+	struct position applied_at_start;
+
+	atomic_bool abort; /* end at once: an error happened */
+	atomic_bool drain; /* end in order: deliver, make durable, confirm */
+	atomic_bool reader_ended, applier_ended;
+	atomic_bool streaming; /* reader and applier run */
+	atomic_bool monitor_stop;
+	atomic_bool progressed;	      /* something was applied or confirmed: the backoff starts anew */
+	atomic_bool post_done;	      /* the snapshot's keys and indexes are in place */
+	atomic_uint_fast64_t passed;  /* major of the newest point whose past is applied (END or HEARTBEAT) */
+	atomic_uint_fast64_t durable; /* the same, stored and durable in the target */
+	atomic_int_fast64_t
+		pending_us; /* commit time (wall µs, source's clock) of the oldest unapplied; 0 = none */
+	atomic_int_fast64_t clock_offset_us; /* source's clock minus ours */
+	atomic_uint_fast64_t *until; /* end point of the run (process lifetime); 0 = none or not known yet */
+
+	pthread_mutex_t lock; /* guards the error */
+	struct error err;
+	const char *err_stage; /* NULL = no error yet */
+};
+
+/** attempt_fail() - the first error of any thread ends the attempt. Thread: any. Blocks: never. */
+void attempt_fail(struct attempt *at, const char *stage, const struct error *err);
+/** attempt_wake() - makes reader and applier look at the flags. Thread: any. Blocks: never. */
+void attempt_wake(struct attempt *at);
+
+static inline bool attempt_aborted(const struct attempt *at)
+{
+	return atomic_load_explicit(&at->abort, memory_order_acquire);
+}
+
+static inline bool attempt_draining(const struct attempt *at)
+{
+	return atomic_load_explicit(&at->drain, memory_order_acquire);
+}
+
+enum attempt_outcome {
+	ATTEMPT_FAILED,	 /* at->err tells why */
+	ATTEMPT_STOPPED, /* ctx->stop: drained */
+	ATTEMPT_DONE,	 /* the end point was reached, or there is nothing left to do */
+	ATTEMPT_STANDBY, /* another instance holds the lease */
+};
+
+/**
+ * attempt_run() - one attempt from connecting to the end, everything torn down again before it returns.
+ * @at: zeroed but for ctx, opt and until; the error and `progressed` are valid afterwards.
+ * Thread: the supervisor's. Blocks: as long as the stream runs.
+ */
+enum attempt_outcome attempt_run(struct attempt *at);
+
+/* thread bodies; arg is the attempt */
+void *reader_main(void *arg);
+void *applier_main(void *arg);
+void *monitor_main(void *arg);

@@ -1,0 +1,72 @@
+/* SPDX-FileCopyrightText: the sluice authors
+ * SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Batches. The records vector stays with the batch and grows by doubling: the pointers that batch_add() returns are
+ * short-lived, those of a batch that was handed on are stable.
+ */
+
+#include <stdlib.h>
+
+#include <sluice/batch.h>
+
+struct batch *batch_new(struct block_pool *pool)
+{
+	struct batch *batch = calloc(1, sizeof(*batch));
+
+	if (!batch)
+		abort();
+	batch->arena = ARENA_INIT(pool);
+	return batch;
+}
+
+struct batch *batch_free(struct batch *batch)
+{
+	if (!batch)
+		return NULL;
+	for (uint32_t i = 0; i < batch->n_relations; i++)
+		relation_unref(batch->relations[i]);
+	free(batch->relations);
+	free(batch->records);
+	arena_reset(&batch->arena);
+	free(batch);
+	return NULL;
+}
+
+struct record *batch_add(struct batch *batch)
+{
+	struct record *rec;
+
+	if (batch->n_records == batch->cap_records) {
+		uint32_t cap = batch->cap_records ? batch->cap_records * 2 : 64;
+
+		batch->records = realloc(batch->records, cap * sizeof(*batch->records));
+		if (!batch->records)
+			abort();
+		batch->cap_records = cap;
+	}
+	if (!batch->n_records)
+		batch->filled = mono_now();
+	rec = &batch->records[batch->n_records++];
+	*rec = (struct record){ 0 };
+	return rec;
+}
+
+struct relation *batch_hold(struct batch *batch, struct relation *rel)
+{
+	/* most often the one held last */
+	for (uint32_t i = batch->n_relations; i > 0; i--) {
+		if (batch->relations[i - 1] == rel)
+			return rel;
+	}
+	if (batch->n_relations == batch->cap_relations) {
+		uint32_t cap = batch->cap_relations ? batch->cap_relations * 2 : 8;
+
+		batch->relations = realloc(batch->relations, cap * sizeof(*batch->relations));
+		if (!batch->relations)
+			abort();
+		batch->cap_relations = cap;
+	}
+	batch->relations[batch->n_relations++] = relation_ref(rel);
+	return rel;
+}

@@ -1,0 +1,101 @@
+/* SPDX-FileCopyrightText: the sluice authors
+ * SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Relations live in one allocation: the struct, its columns, then every name. Nothing changes after relation_new()
+ * but the reference count, so any thread may read one it holds a reference to.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <sluice/relation.h>
+
+static uint64_t hash_bytes(uint64_t hash, const void *data, size_t len)
+{
+	const uint8_t *p = data;
+
+	for (size_t i = 0; i < len; i++)
+		hash = (hash ^ p[i]) * 0x100000001B3u;
+	return hash;
+}
+
+static uint64_t fingerprint(const struct relation *rel)
+{
+	uint64_t hash = 0xCBF29CE484222325u;
+	uint8_t identity = (uint8_t)rel->identity;
+
+	hash = hash_bytes(hash, rel->schema, strlen(rel->schema) + 1);
+	hash = hash_bytes(hash, rel->name, strlen(rel->name) + 1);
+	hash = hash_bytes(hash, &identity, 1);
+	for (uint32_t i = 0; i < rel->n_columns; i++) {
+		const struct column *column = &rel->columns[i];
+		uint8_t key = column->key;
+
+		hash = hash_bytes(hash, column->name, strlen(column->name) + 1);
+		hash = hash_bytes(hash, &column->type_oid, sizeof(column->type_oid));
+		hash = hash_bytes(hash, &column->type_modifier, sizeof(column->type_modifier));
+		hash = hash_bytes(hash, &key, 1);
+	}
+	return hash;
+}
+
+static const char *put_name(char **at, const char *name)
+{
+	size_t len = strlen(name) + 1;
+	char *copy = *at;
+
+	memcpy(copy, name, len);
+	*at += len;
+	return copy;
+}
+
+struct relation *relation_new(const struct relation_spec *spec)
+{
+	size_t bytes = sizeof(struct relation) + spec->n_columns * sizeof(struct column);
+	struct relation *rel;
+	char *names;
+
+	for (uint32_t i = 0; i < spec->n_columns; i++)
+		bytes += strlen(spec->columns[i].name) + 1;
+	bytes += strlen(spec->schema) + strlen(spec->name) + 2;
+	rel = calloc(1, bytes);
+	if (!rel)
+		abort();
+	names = (char *)&rel->columns[spec->n_columns];
+	atomic_init(&rel->refs, 1);
+	rel->id = spec->id;
+	rel->schema = put_name(&names, spec->schema);
+	rel->name = put_name(&names, spec->name);
+	rel->identity = spec->identity;
+	rel->n_columns = spec->n_columns;
+	for (uint32_t i = 0; i < spec->n_columns; i++) {
+		rel->columns[i] = spec->columns[i];
+		rel->columns[i].name = put_name(&names, spec->columns[i].name);
+		rel->n_keys += spec->columns[i].key;
+	}
+	rel->fingerprint = fingerprint(rel);
+	return rel;
+}
+
+struct relation *relation_ref(struct relation *rel)
+{
+	atomic_fetch_add_explicit(&rel->refs, 1, memory_order_relaxed);
+	return rel;
+}
+
+struct relation *relation_unref(struct relation *rel)
+{
+	if (rel && atomic_fetch_sub_explicit(&rel->refs, 1, memory_order_acq_rel) == 1)
+		free(rel);
+	return NULL;
+}
+
+int relation_column(const struct relation *rel, const char *name)
+{
+	for (uint32_t i = 0; i < rel->n_columns; i++) {
+		if (!strcmp(rel->columns[i].name, name))
+			return (int)i;
+	}
+	return -1;
+}
