@@ -1,7 +1,9 @@
 /* SPDX-FileCopyrightText: the sluice authors
  * SPDX-License-Identifier: Apache-2.0 */
 
-int main(void)
+#include "cli/cli.h"
+
+int main(int argc, char **argv)
 {
-	return 64;
+	return cli_main(argc, argv);
 }

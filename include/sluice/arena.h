@@ -45,6 +45,7 @@ struct arena {
 
 /** arena_alloc_slow() - takes a new block; see arena_alloc(). */
 void *arena_alloc_slow(struct arena *arena, size_t bytes);
+
 /** arena_reset() - gives every block back; the arena can be used again. */
 void arena_reset(struct arena *arena);
 
@@ -74,6 +75,14 @@ static inline void *arena_dup(struct arena *arena, const void *data, size_t byte
 		memcpy(p, data, bytes);
 	return p;
 }
+
+/**
+ * arena_vector() - moves a growing array to a larger block of its own, which counts and lives like all of the arena.
+ * @old: what an earlier call returned, or NULL; given back, so it must not be used any more.
+ * @used_bytes: how much of it is copied. @ret_bytes: the room of the new one, at least `bytes`.
+ * Thread: the arena's owner. Blocks: never.
+ */
+void *arena_vector(struct arena *arena, void *old, size_t used_bytes, size_t bytes, size_t *ret_bytes);
 
 /** arena_printf() - a formatted string in the arena. */
 char *arena_printf(struct arena *arena, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -31,6 +31,7 @@ enum missing_row { MISSING_ROW_STOP, MISSING_ROW_WARN };
 enum conflict { CONFLICT_STOP, CONFLICT_SOURCE_WINS, CONFLICT_TARGET_WINS };
 enum on_fatal { ON_FATAL_EXIT, ON_FATAL_HOLD };
 enum ddl_policy { DDL_ADDITIVE, DDL_STOP, DDL_IGNORE };
+enum fence_method { FENCE_NONE, FENCE_REVOKE, FENCE_READ_ONLY, FENCE_BLOCK_WRITES, FENCE_HOOK };
 
 struct config_source {
 	char *uri; /* secret */
@@ -73,6 +74,11 @@ struct config_apply {
 	enum ddl_policy ddl;
 };
 
+struct config_hook {
+	struct string_list argv; /* empty = not configured */
+	int64_t timeout_ms;
+};
+
 struct config {
 	char *path; /* the file, or "" */
 	char *name;
@@ -91,8 +97,15 @@ struct config {
 	struct {
 		int64_t max_lag_ms, hold_ms;
 		uint64_t max_lag_bytes;
-		bool verify;
-	} cutover; /* what `ready` needs */
+		bool verify; /* up to here: what `ready` needs */
+		struct {
+			enum fence_method method; /* FENCE_NONE = not configured */
+			struct string_list roles;
+			int64_t timeout_ms;
+		} fence;
+		struct config_hook hook_fence, hook_unfence, hook_switch;
+		bool reverse;
+	} cutover;
 	struct {
 		char *listen;
 		char *token; /* secret */

@@ -1,33 +1,65 @@
 /* SPDX-FileCopyrightText: the sluice authors
  * SPDX-License-Identifier: Apache-2.0 */
+
 #pragma once
 
 /*
  * The net effect of a group of records per key, for sinks that write in bulk. Pure: no I/O.
  *
- * Input: the row records of one or more transactions in order. Output per relation: the rows to delete, to update,
- * to insert, each key at most once, such that writing deletes, then updates, then inserts gives the same end state as
- * replaying the records. Keys are compared byte by byte on the replica identity's columns. A partial update
- * (absent columns) merges into an earlier insert or update of the same key. What cannot be reduced says so.
+ * Input: the row records of a group in order. Output per relation: the rows to delete, to update, to insert, each key at
+ * most once, such that writing deletes, then updates, then inserts, relation by relation, gives the same end state as
+ * replaying the records. Keys are compared byte by byte on the replica identity's columns. A partial update (absent
+ * columns) merges into an earlier insert or update of the same key. What cannot be reduced ends the run: the caller
+ * writes the run, applies that record in order, and goes on behind it.
  */
 
 #include <sluice/arena.h>
 #include <sluice/batch.h>
 #include <sluice/sink.h>
 
-enum net_op { NET_DELETE, NET_UPDATE, NET_INSERT };
+#define NET_BOUNDARY 1
+
+enum net_op { NET_DELETE, NET_UPDATE, NET_INSERT, NET_OPS };
 
 struct net_row {
-	struct value *key; /* n_keys values in the order of rel's key columns: the key to find the row by */
+	struct value *
+		key; /* n_keys values in the order of the key columns; NULL for inserts of a keyless relation */
 	struct value *row; /* n_columns values; NULL for a delete */
-	uint64_t
-		present; /* hash of the set of columns that are not absent: rows of equal sets form one statement */
+	uint64_t present;  /* names the set of columns that are not absent; 0 = all; equal = one statement */
 	const struct record *rec; /* the last record that made it, for error context */
 };
 
 struct net_table {
-	struct relation *rel;
-	struct net_row *rows[3]; /* by enum net_op */
-	uint32_t n_rows[3];
-	struct net_table *next;
+	struct relation *rel;	       /* borrowed from the group's batches */
+	struct net_row *rows[NET_OPS]; /* in first-come order; updates of equal `present` stand together */
+	uint32_t n_rows[NET_OPS];
+	struct net_table *next; /* in the order of first appearance */
 };
+
+/* a place in a group */
+struct net_at {
+	uint32_t span, record; /* index of the span; index of the record in its batch */
+};
+
+struct net;
+
+/** net_new() - an empty reducer; its memory is kept between runs. */
+struct net *net_new(void);
+struct net *net_free(struct net *net);
+
+/** net_at_begin() - the first record of a group. */
+struct net_at net_at_begin(const struct apply_group *group);
+/** net_at_record() - the record at a place; NULL behind the end. Skips to the next span by itself. */
+struct record *net_at_record(const struct apply_group *group, struct net_at *at);
+
+/**
+ * net_build() - reduces the records from *at on.
+ * @at: in: where to begin; out: behind the last record taken, or at the one that ended the run.
+ * @ret_tables: valid until the next net_build(), as long as the group's batches live.
+ * Ends the run (NET_BOUNDARY): a key change, a TRUNCATE, an UPDATE or DELETE of a relation that is found by its whole row,
+ * a record that does not follow from the ones before (an INSERT of a key that is there). BEGIN, END, HEARTBEAT,
+ * MESSAGE, SCHEMA and the rest are passed over.
+ * Thread: the applier's. Blocks: never. Return: 0 = the group's end, NET_BOUNDARY.
+ */
+int net_build(
+	struct net *net, const struct apply_group *group, struct net_at *at, struct net_table **ret_tables);

@@ -27,12 +27,13 @@ int pg_tool_find(const char *name, int min_major, struct pg_tool *ret, struct er
 
 struct pg_tool_run {
 	const char *const *argv; /* NULL-terminated, argv[0] = the path */
-	PGconn *like;            /* the child connects as this session does, by its environment; NULL: it does not connect */
+	PGconn *like; /* the child connects as this session does, by its environment; NULL: it does not connect */
 	const char *application; /* application_name of the child's session */
 	const struct buf *input; /* stdin; NULL = empty */
 	size_t output_limit_bytes;
 	const atomic_bool *stop; /* may be NULL */
-	int (*tick)(void *arg, struct error *err); /* called four times a second; may be NULL; negative ends the child */
+	int (*tick)(void *arg,
+		struct error *err); /* called four times a second; may be NULL; negative ends the child */
 	void *arg;
 };
 

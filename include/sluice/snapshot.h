@@ -24,16 +24,15 @@ struct snapshot_reader;
 struct snapshot_sink;
 struct snapshot_writer;
 
-#define SNAPSHOT_CHUNK_END 1 /* reader read: the chunk is complete */
-#define SNAPSHOT_TABLE_CHANGED                                                                               \
-	2		 /* reader open: rewritten or truncated since the snapshot: restart the table */
-#define SNAPSHOT_YIELD 3 /* reader read: ended because somebody on the source waits for us: redo the chunk */
+#define SNAPSHOT_CHUNK_END     1 /* reader read: the chunk is complete */
+#define SNAPSHOT_TABLE_CHANGED 2 /* reader open: rewritten or truncated since the snapshot: restart the table */
+#define SNAPSHOT_YIELD	       3 /* reader open, read: one waits for us, or we for him: redo the chunk */
+#define SNAPSHOT_SCHEMA_WANTED 4 /* sink plan: make the tables first: dump_schema(), schema("pre-data") */
 
 enum snapshot_format { SNAPSHOT_TEXT_COPY, SNAPSHOT_BINARY_COPY, SNAPSHOT_RECORDS };
 
 struct snapshot_table {
-	struct relation
-		*rel; /* columns that travel (generated ones left out), in the order of the raw bytes */
+	struct relation *rel; /* columns that travel (not generated ones), in the order of the raw bytes */
 	uint64_t bytes_estimated;
 	int64_t rows_estimated;
 	uint64_t start; /* start point, 0 = not read yet */
@@ -54,6 +53,9 @@ struct snapshot_chunk {
 };
 
 struct snapshot_source_ops {
+	/** preview() - what begin() would plan, without a slot or a snapshot (a publication is made when there is none), so
+	 * that what cannot work is refused before anything on the source keeps WAL. Before a first begin() only. */
+	int (*preview)(struct snapshot_source *snap, struct state *state, struct error *err);
 	/**
 	 * begin() - takes a snapshot for the tables that state does not mark done, and plans them. A first call
 	 * (first = true) makes publication, intent, slot and uses the slot's own exported snapshot; a later one uses a
@@ -93,7 +95,7 @@ struct snapshot_sink_ops {
 	/** plan() - who makes the tables (snapshot.schema), and what of it is done: 0 = they are there, SNAPSHOT_SCHEMA_WANTED,
 	 * negative (CONFIG, SCHEMA: named). */
 	int (*plan)(struct snapshot_sink *snap, const struct snapshot_source *src, struct error *err);
-	/** schema() - makes the tables (section "pre-data"; dump NULL = the one kept in the target), the primary keys alone
+	/** schema() - makes the tables (section "pre-data", from dump; NULL else), the primary keys alone
 	 * ("keys") or all the rest ("post-data": keys, indexes, foreign keys, in parallel). The dump is kept in the target until
 	 * post-data is done; without one (the tables existed) nothing is done. Resumable at every step. */
 	int (*schema)(

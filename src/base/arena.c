@@ -2,9 +2,15 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Arenas over a pool of blocks. The pool keeps every standard block it ever made, up to its limit, on a free list: in
- * steady state neither malloc() nor the kernel is asked. The lock is taken per block of 64 KiB, never per record.
- * Larger allocations get a block of their own, which goes back to the heap at once.
+ * Arenas over a pool of blocks. Blocks come in five sizes, 64 KiB to 1 MiB; larger allocations get a block of their own
+ * size, which goes back to the heap at once. The pool keeps what comes back on free lists, so in steady state
+ * neither malloc() nor the kernel is asked.
+ *
+ * Invariants:
+ *   1. used_bytes is what arenas hold; together with the free lists it stays within the limit, unless arenas alone
+ *      exceed it (an allocation never fails).
+ *   2. The lock is taken per block, never per record.
+ *   3. Whoever was refused is woken after the next arena_reset(): the note is made before the last look at used_bytes.
  */
 
 #include <pthread.h>
@@ -15,6 +21,23 @@
 
 #include <sluice/arena.h>
 
+/* in builds with AddressSanitizer a block on a free list cannot be touched */
+#if defined(__SANITIZE_ADDRESS__)
+#define HAVE_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HAVE_ASAN 1
+#endif
+#endif
+#ifdef HAVE_ASAN
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(p, n)	  ((void)(p), (void)(n))
+#define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+#endif
+
+#define N_CLASSES 5 /* ARENA_BLOCK_BYTES << class */
+
 struct block {
 	struct block *next;
 	size_t bytes; /* with this header */
@@ -22,8 +45,9 @@ struct block {
 };
 
 struct block_pool {
-	pthread_mutex_t lock; /* guards free_blocks */
-	struct block *free_blocks;
+	pthread_mutex_t lock; /* guards the free lists */
+	struct block *free_blocks[N_CLASSES];
+	size_t free_bytes; /* on them */
 	size_t limit_bytes;
 	int wake_fd;
 	atomic_size_t used_bytes;
@@ -42,15 +66,46 @@ struct block_pool *block_pool_new(size_t limit_bytes, int wake_fd)
 	return pool;
 }
 
+/* the smallest class that holds bytes; N_CLASSES = none does */
+static int class_of(size_t bytes)
+{
+	int class = 0;
+
+	while (class < N_CLASSES && ARENA_BLOCK_BYTES << class < bytes)
+		class ++;
+	return class;
+}
+
+static struct block *list_pop(struct block_pool *pool, int class)
+{
+	struct block *block = pool->free_blocks[class];
+
+	if (block) {
+		ASAN_UNPOISON_MEMORY_REGION(block->data, block->bytes - sizeof(*block));
+		pool->free_blocks[class] = block->next;
+		pool->free_bytes -= block->bytes;
+	}
+	return block;
+}
+
+/* gives free blocks to the heap, the largest first, until more_bytes fit beside them */
+static void pool_trim(struct block_pool *pool, size_t more_bytes)
+{
+	size_t used = atomic_load(&pool->used_bytes);
+
+	for (int class = N_CLASSES - 1; class >= 0; class --) {
+		while (pool->free_blocks[class] && used + more_bytes + pool->free_bytes > pool->limit_bytes)
+			free(list_pop(pool, class));
+	}
+}
+
 struct block_pool *block_pool_free(struct block_pool *pool)
 {
 	if (!pool)
 		return NULL;
-	while (pool->free_blocks) {
-		struct block *block = pool->free_blocks;
-
-		pool->free_blocks = block->next;
-		free(block);
+	for (int class = 0; class < N_CLASSES; class ++) {
+		while (pool->free_blocks[class])
+			free(list_pop(pool, class));
 	}
 	pthread_mutex_destroy(&pool->lock);
 	free(pool);
@@ -75,57 +130,68 @@ bool block_pool_available(struct block_pool *pool, size_t bytes)
 	return !used || used + bytes <= pool->limit_bytes;
 }
 
-static struct block *block_take(struct block_pool *pool, size_t bytes)
+/* a block with room for bytes; charged to the arena and its pool */
+static struct block *block_take(struct arena *arena, size_t bytes)
 {
+	struct block_pool *pool = arena->pool;
 	struct block *block = NULL;
+	int class = class_of(bytes + sizeof(struct block));
 
+	bytes = class < N_CLASSES ? ARENA_BLOCK_BYTES << class : bytes + sizeof(struct block);
 	if (pool) {
+		pthread_mutex_lock(&pool->lock);
+		if (class < N_CLASSES)
+			block = list_pop(pool, class);
+		if (!block)
+			pool_trim(pool, bytes);
 		atomic_fetch_add(&pool->used_bytes, bytes);
-		if (bytes == ARENA_BLOCK_BYTES) {
-			pthread_mutex_lock(&pool->lock);
-			block = pool->free_blocks;
-			if (block)
-				pool->free_blocks = block->next;
-			pthread_mutex_unlock(&pool->lock);
-		}
+		pthread_mutex_unlock(&pool->lock);
 	}
 	if (!block) {
 		block = malloc(bytes);
 		if (!block)
 			abort();
+		block->bytes = bytes;
 	}
-	block->bytes = bytes;
+	arena->bytes += bytes;
 	return block;
 }
 
+/* its charge is taken off by the caller */
 static void block_give(struct block_pool *pool, struct block *block)
 {
-	if (pool && block->bytes == ARENA_BLOCK_BYTES) {
+	int class = class_of(block->bytes);
+	bool keep = false;
+
+	if (pool && class < N_CLASSES && block->bytes == ARENA_BLOCK_BYTES << class) {
 		pthread_mutex_lock(&pool->lock);
-		block->next = pool->free_blocks;
-		pool->free_blocks = block;
+		/* used_bytes still counts this block */
+		keep = pool->free_bytes + atomic_load(&pool->used_bytes) <= pool->limit_bytes;
+		if (keep) {
+			block->next = pool->free_blocks[class];
+			pool->free_blocks[class] = block;
+			pool->free_bytes += block->bytes;
+			atomic_fetch_sub(&pool->used_bytes, block->bytes);
+			ASAN_POISON_MEMORY_REGION(block->data, block->bytes - sizeof(*block));
+		}
 		pthread_mutex_unlock(&pool->lock);
-	} else {
+	}
+	if (!keep) {
+		if (pool)
+			atomic_fetch_sub(&pool->used_bytes, block->bytes);
 		free(block);
 	}
 }
 
 void *arena_alloc_slow(struct arena *arena, size_t bytes)
 {
-	size_t room = ARENA_BLOCK_BYTES - sizeof(struct block);
-	struct block *block =
-		block_take(arena->pool, bytes > room ? bytes + sizeof(struct block) : ARENA_BLOCK_BYTES);
+	struct block *block = block_take(arena, bytes);
+	size_t room = block->bytes - sizeof(*block);
 
-	arena->bytes += block->bytes;
-	if (bytes > room) {
-		/* a block of its own, behind the one in use, which still has room */
-		if (arena->blocks) {
-			block->next = arena->blocks->next;
-			arena->blocks->next = block;
-		} else {
-			block->next = NULL;
-			arena->blocks = block;
-		}
+	/* the block with more room left is the one in use; the other goes behind it */
+	if (arena->blocks && room - bytes < (size_t)(arena->end - arena->at)) {
+		block->next = arena->blocks->next;
+		arena->blocks->next = block;
 		return block->data;
 	}
 	block->next = arena->blocks;
@@ -135,10 +201,41 @@ void *arena_alloc_slow(struct arena *arena, size_t bytes)
 	return block->data;
 }
 
+void *arena_vector(struct arena *arena, void *old, size_t used_bytes, size_t bytes, size_t *ret_bytes)
+{
+	struct block *block = block_take(arena, bytes);
+
+	if (used_bytes)
+		memcpy(block->data, old, used_bytes);
+	/* never first: that is the one in use */
+	if (!arena->blocks) {
+		struct block *used = block_take(arena, 1);
+
+		used->next = NULL;
+		arena->blocks = used;
+		arena->at = used->data;
+		arena->end = used->data + (used->bytes - sizeof(*used));
+	}
+	for (struct block **at = &arena->blocks->next; old && *at; at = &(*at)->next) {
+		if ((*at)->data == old) {
+			struct block *gone = *at;
+
+			*at = gone->next;
+			arena->bytes -= gone->bytes;
+			block_give(arena->pool, gone);
+			break;
+		}
+	}
+	block->next = arena->blocks->next;
+	arena->blocks->next = block;
+	*ret_bytes = block->bytes - sizeof(*block);
+	return block->data;
+}
+
 void arena_reset(struct arena *arena)
 {
 	struct block_pool *pool = arena->pool;
-	size_t bytes = arena->bytes;
+	bool any = arena->blocks;
 
 	while (arena->blocks) {
 		struct block *block = arena->blocks;
@@ -147,11 +244,8 @@ void arena_reset(struct arena *arena)
 		block_give(pool, block);
 	}
 	*arena = ARENA_INIT(pool);
-	if (pool && bytes) {
-		atomic_fetch_sub(&pool->used_bytes, bytes);
-		if (atomic_exchange(&pool->refused, false) && pool->wake_fd >= 0)
-			eventfd_write(pool->wake_fd, 1);
-	}
+	if (pool && any && atomic_exchange(&pool->refused, false) && pool->wake_fd >= 0)
+		eventfd_write(pool->wake_fd, 1);
 }
 
 char *arena_printf(struct arena *arena, const char *fmt, ...)

@@ -38,12 +38,13 @@ int mono_until_ms(struct mono t, struct mono now)
 char *wall_format(struct wall t, char *buf, uint32_t size)
 {
 	int64_t us = t.us % 1000000;
-	time_t seconds;
+	time_t seconds = (time_t)(t.us / 1000000);
 	struct tm tm;
 
-	if (us < 0)
+	if (us < 0) {
 		us += 1000000;
-	seconds = (time_t)((t.us - us) / 1000000);
+		seconds--;
+	}
 	gmtime_r(&seconds, &tm);
 	snprintf(buf, size, "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", tm.tm_year + 1900, tm.tm_mon + 1,
 		tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)us);

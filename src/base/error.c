@@ -43,13 +43,14 @@ static void format_into(char *out, size_t size, const char *fmt, va_list ap)
 
 int error_set(struct error *err, enum error_class class, const char *code, const char *fmt, ...)
 {
+	struct error made = { .class = class }; /* code and arguments may point into *err */
 	va_list ap;
 
-	*err = (struct error){ .class = class };
-	snprintf(err->code, sizeof(err->code), "%s", code);
+	snprintf(made.code, sizeof(made.code), "%s", code);
 	va_start(ap, fmt);
-	format_into(err->message, sizeof(err->message), fmt, ap);
+	format_into(made.message, sizeof(made.message), fmt, ap);
 	va_end(ap);
+	*err = made;
 	return -1;
 }
 
@@ -61,11 +62,13 @@ int error_exit(struct error *err, int exit_code)
 
 int error_remedy(struct error *err, const char *fmt, ...)
 {
+	char remedy[sizeof(err->remedy)];
 	va_list ap;
 
 	va_start(ap, fmt);
-	format_into(err->remedy, sizeof(err->remedy), fmt, ap);
+	format_into(remedy, sizeof(remedy), fmt, ap);
 	va_end(ap);
+	memcpy(err->remedy, remedy, sizeof(remedy));
 	return -1;
 }
 

@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Fault points of test builds; see fault.h. The environment is read once; each name has a hit counter of its own.
+ * Fault points of test builds; see fault.h. Each name has a hit counter of its own; the environment is
+ * looked at on every hit, which only test builds pay for.
  */
 
 #include <sluice/fault.h>

@@ -4,13 +4,23 @@
 /*
  * The log line builder. The format string is walked pair by pair, each value taken from the argument list by its
  * conversion, so that strings can be quoted for logfmt or escaped for JSON without the callers doing anything.
+ *
+ * Invariants:
+ *   1. One line is one write of at most LINE_BYTES (below PIPE_BUF, so lines of several processes never mix). What
+ *      does not fit is cut inside a string's value, at a character, and marked with "..."; pairs that do not fit at
+ *      all are left out: a line stays valid logfmt or JSON.
+ *   2. Nothing here waits for the reader of the log: the descriptor is asked first whether it takes the line.
  */
 
 #include <errno.h>
+#include <math.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <sluice/buf.h>
@@ -18,8 +28,10 @@
 #include <sluice/log.h>
 
 #define LINE_BYTES 2048
+#define LINE_ROOM  (LINE_BYTES - 2) /* "}\n" */
 
 static atomic_uint_fast64_t dropped_lines;
+static pthread_mutex_t write_lock = PTHREAD_MUTEX_INITIALIZER; /* between asking and writing */
 
 uint64_t log_dropped(void)
 {
@@ -32,15 +44,47 @@ static bool needs_quotes(const char *s)
 		return true;
 	for (; *s; s++) {
 		if ((unsigned char)*s <= ' ' || *s == '"' || *s == '=' || *s == '\\' ||
-			(unsigned char)*s == 0x7F)
+			(unsigned char)*s >= 0x7F)
 			return true;
 	}
 	return false;
 }
 
+/* a string in quotes, at most room bytes; cut at a character */
+static void put_quoted(struct buf *line, const char *value, size_t room)
+{
+	size_t from = line->len, len = strlen(value);
+
+	if (len > LINE_BYTES)
+		len = LINE_BYTES;
+	while (len && ((unsigned char)value[len] & 0xC0) == 0x80)
+		len--;
+	buf_json_string(line, value, len);
+	if (!value[len] && line->len - from <= room)
+		return;
+	while (len && line->len - from + 3 > room) {
+		/* a byte becomes at most six */
+		size_t less = (line->len - from + 3 - room + 5) / 6;
+
+		len -= less < len ? less : len;
+		while (len && ((unsigned char)value[len] & 0xC0) == 0x80)
+			len--;
+		line->len = from;
+		buf_json_string(line, value, len);
+	}
+	line->len--;
+	buf_puts(line, "...\"");
+}
+
 static void put_pair(struct buf *line, enum log_format format, const char *key, size_t key_len,
 	const char *value, bool number)
 {
+	size_t from = line->len, head = key_len + 4, value_len = strlen(value);
+	bool bare = number || (format == LOG_LOGFMT && !needs_quotes(value));
+
+	/* a cut value is quoted, and needs room for `"..."` at least */
+	if (line->len + head + (bare && value_len < 5 ? value_len : 5) > LINE_ROOM)
+		return;
 	if (format == LOG_JSON) {
 		buf_puts(line, line->len > 1 ? ",\"" : "\"");
 		buf_put(line, key, key_len);
@@ -51,10 +95,12 @@ static void put_pair(struct buf *line, enum log_format format, const char *key, 
 		buf_put(line, key, key_len);
 		buf_putc(line, '=');
 	}
-	if (number || (format == LOG_LOGFMT && !needs_quotes(value)))
-		buf_puts(line, value);
+	if (bare && line->len + value_len <= LINE_ROOM)
+		buf_put(line, value, value_len);
+	else if (number)
+		line->len = from;
 	else
-		buf_json_string(line, value, strlen(value));
+		put_quoted(line, value, LINE_ROOM - line->len);
 }
 
 static void put_string(struct buf *line, enum log_format format, const char *key, const char *value)
@@ -62,14 +108,21 @@ static void put_string(struct buf *line, enum log_format format, const char *key
 	put_pair(line, format, key, strlen(key), value, false);
 }
 
-/* one conversion: takes its argument from ap and writes it; returns what follows the conversion */
-static const char *take_value(const char *spec, va_list *ap, char *out, size_t size, const char **ret_string)
+/* what a conversion has given */
+struct taken {
+	const char *string; /* NULL = number */
+	char number[64];
+};
+
+/* one conversion: takes its argument from ap; returns what follows the conversion */
+static const char *take_value(const char *spec, va_list *ap, struct taken *ret)
 {
 	const char *p = spec + 1;
 	int precision = 6, longs = 0;
 	bool is_size = false;
+	double number;
 
-	*ret_string = NULL;
+	*ret = (struct taken){ 0 };
 	if (*p == '.') {
 		precision = 0;
 		for (p++; *p >= '0' && *p <= '9'; p++)
@@ -81,46 +134,51 @@ static const char *take_value(const char *spec, va_list *ap, char *out, size_t s
 	}
 	switch (*p) {
 	case 's':
-		*ret_string = va_arg(*ap, const char *);
-		if (!*ret_string)
-			*ret_string = "";
+		ret->string = va_arg(*ap, const char *);
+		if (!ret->string)
+			ret->string = "";
 		break;
 	case 'd':
-		snprintf(out, size, "%lld",
+		snprintf(ret->number, sizeof(ret->number), "%lld",
 			longs > 1 ? va_arg(*ap, long long)
 			: longs	  ? va_arg(*ap, long)
 				  : (long long)va_arg(*ap, int));
 		break;
 	case 'u':
 	case 'x':
-		snprintf(out, size, *p == 'u' ? "%llu" : "%llx",
+		snprintf(ret->number, sizeof(ret->number), *p == 'u' ? "%llu" : "%llx",
 			is_size	    ? (unsigned long long)va_arg(*ap, size_t)
 			: longs > 1 ? va_arg(*ap, unsigned long long)
 			: longs	    ? va_arg(*ap, unsigned long)
 				    : (unsigned long long)va_arg(*ap, unsigned));
+		if (*p == 'x')
+			ret->string = ret->number; /* JSON has no such numbers */
 		break;
 	case 'f':
-		snprintf(out, size, "%.*f", precision, va_arg(*ap, double));
+		number = va_arg(*ap, double);
+		snprintf(ret->number, sizeof(ret->number), "%.*f", precision, number);
+		if (!isfinite(number))
+			ret->string = ret->number;
 		break;
 	default: /* a character, not an enum: anything else ends the line's pairs */
-		return "";
+		return NULL;
 	}
 	return p + 1;
 }
 
 static void put_pairs(struct buf *line, enum log_format format, const char *fmt, va_list *ap)
 {
-	while (*fmt) {
-		const char *eq = strchr(fmt, '='), *string;
-		char number[64] = "";
+	while (fmt && *fmt) {
+		const char *eq = strchr(fmt, '='), *key = fmt;
+		struct taken taken;
 
 		if (!eq || eq[1] != '%')
 			return;
-		size_t key_len = (size_t)(eq - fmt);
-		const char *next = take_value(eq + 1, ap, number, sizeof(number), &string);
-
-		put_pair(line, format, fmt, key_len, string ? string : number, !string);
-		fmt = next;
+		fmt = take_value(eq + 1, ap, &taken);
+		if (!fmt)
+			return;
+		put_pair(line, format, key, (size_t)(eq - key), taken.string ? taken.string : taken.number,
+			!taken.string);
 		while (*fmt == ' ')
 			fmt++;
 	}
@@ -133,20 +191,18 @@ static const char *level_name(enum log_level level)
 	return names[level];
 }
 
-static void write_line(const struct log *log, struct buf *line)
+/* sockets take the line or not; of all others the question comes first, since a pipe that takes anything takes PIPE_BUF */
+static bool write_line(int fd, const struct buf *line)
 {
-	size_t max = LINE_BYTES - 8;
+	struct pollfd poller = { .fd = fd, .events = POLLOUT };
+	ssize_t n = send(fd, line->data, line->len, MSG_DONTWAIT | MSG_NOSIGNAL);
 
-	if (line->len > max) {
-		line->len = max;
-		while (line->len && (line->data[line->len] & 0xC0) == 0x80)
-			line->len--;
-		if (log->format == LOG_JSON)
-			buf_puts(line, "\"");
+	if (n < 0 && errno == ENOTSOCK) {
+		pthread_mutex_lock(&write_lock);
+		n = poll(&poller, 1, 0) == 1 ? write(fd, line->data, line->len) : -1;
+		pthread_mutex_unlock(&write_lock);
 	}
-	buf_puts(line, log->format == LOG_JSON ? "}\n" : "\n");
-	if (write(log->fd, line->data, line->len) != (ssize_t)line->len)
-		atomic_fetch_add_explicit(&dropped_lines, 1, memory_order_relaxed);
+	return n == (ssize_t)line->len;
 }
 
 void log_event(
@@ -156,7 +212,7 @@ void log_event(
 	char time[40];
 	va_list ap;
 
-	if (level < log->level)
+	if (level < log->level || log->fd < 0)
 		return;
 	if (log->format == LOG_JSON)
 		buf_putc(&line, '{');
@@ -170,7 +226,9 @@ void log_event(
 	va_start(ap, fmt);
 	put_pairs(&line, log->format, fmt, &ap);
 	va_end(ap);
-	write_line(log, &line);
+	buf_puts(&line, log->format == LOG_JSON ? "}\n" : "\n");
+	if (!write_line(log->fd, &line))
+		atomic_fetch_add_explicit(&dropped_lines, 1, memory_order_relaxed);
 	buf_fini(&line);
 }
 

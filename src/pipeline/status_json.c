@@ -53,7 +53,7 @@ static void render_source(const struct view *v)
 		json_null(v->g, "slot");
 	}
 	json_i64(v->g, "prepared_transactions", st->prepared_transactions);
-	json_u64(v->g, "new_tables", st->new_tables);
+	json_i64(v->g, "new_tables", v->service ? (int64_t)st->new_tables : -1);
 	yajl_gen_map_close(v->g);
 }
 
@@ -117,9 +117,9 @@ static void render_snapshot(const struct view *v, const struct status_rates *rat
 	json_u64(v->g, "tables_total", st->snapshot_tables_total);
 	json_u64(v->g, "tables_done", st->snapshot_tables_done);
 	json_u64(v->g, "rows_done", st->snapshot_rows_done);
-	json_u64(v->g, "rows_estimated", st->snapshot_rows_estimated);
-	json_u64(v->g, "bytes_done", st->snapshot_bytes_done);
-	json_u64(v->g, "bytes_estimated", st->snapshot_bytes_estimated);
+	json_i64(v->g, "rows_estimated", v->service ? (int64_t)st->snapshot_rows_estimated : -1);
+	json_i64(v->g, "bytes_done", v->service ? (int64_t)st->snapshot_bytes_done : -1);
+	json_i64(v->g, "bytes_estimated", v->service ? (int64_t)st->snapshot_bytes_estimated : -1);
 	json_double(v->g, "bytes_per_second", st->snapshot_running ? rates->snapshot_bytes : NAN, 0);
 	json_double(v->g, "eta_seconds", eta < 0 ? NAN : eta, 0);
 	yajl_gen_map_close(v->g);
@@ -235,7 +235,9 @@ static void render_head(const struct view *v)
 	json_string(v->g, "from", v->opt->from);
 	json_string(v->g, "role", v->service ? (*log->role ? log->role : "run") : "");
 	json_string(v->g, "direction", *log->direction ? log->direction : "forward");
-	json_string(v->g, "phase", phase_to_string(v->st->phase));
+	/* it is stored in the target: without that nobody knows it */
+	json_string(
+		v->g, "phase", v->service || v->st->target.connected ? phase_to_string(v->st->phase) : "");
 }
 
 static void render_all(const struct view *v)

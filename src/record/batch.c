@@ -2,13 +2,17 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Batches. The records vector stays with the batch and grows by doubling: the pointers that batch_add() returns are
- * short-lived, those of a batch that was handed on are stable.
+ * Batches. The records vector lives in the arena as all else does, so it counts against the budget and is recycled: it
+ * begins small, inside the arena's block, and moves to blocks of its own when the batch grows. The pointers that
+ * batch_add() returns are short-lived, those of a batch that was handed on are stable.
  */
 
 #include <stdlib.h>
 
 #include <sluice/batch.h>
+
+#define FIRST_RECORDS 32u
+#define SMALL_RECORDS 256u /* up to here inside the arena's block */
 
 struct batch *batch_new(struct block_pool *pool)
 {
@@ -27,24 +31,39 @@ struct batch *batch_free(struct batch *batch)
 	for (uint32_t i = 0; i < batch->n_relations; i++)
 		relation_unref(batch->relations[i]);
 	free(batch->relations);
-	free(batch->records);
 	arena_reset(&batch->arena);
 	free(batch);
 	return NULL;
+}
+
+static void batch_grow(struct batch *batch)
+{
+	size_t used = batch->n_records * sizeof(*batch->records), room;
+	void *records;
+
+	if (batch->cap_records < SMALL_RECORDS) {
+		batch->cap_records = batch->cap_records ? SMALL_RECORDS : FIRST_RECORDS;
+		records = arena_alloc(&batch->arena, batch->cap_records * sizeof(*batch->records));
+		if (used)
+			memcpy(records, batch->records, used);
+	} else {
+		bool small = batch->cap_records == SMALL_RECORDS;
+
+		records = arena_vector(&batch->arena, small ? NULL : batch->records, small ? 0 : used,
+			batch->cap_records * 2 * sizeof(*batch->records), &room);
+		if (small)
+			memcpy(records, batch->records, used);
+		batch->cap_records = (uint32_t)(room / sizeof(*batch->records));
+	}
+	batch->records = records;
 }
 
 struct record *batch_add(struct batch *batch)
 {
 	struct record *rec;
 
-	if (batch->n_records == batch->cap_records) {
-		uint32_t cap = batch->cap_records ? batch->cap_records * 2 : 64;
-
-		batch->records = realloc(batch->records, cap * sizeof(*batch->records));
-		if (!batch->records)
-			abort();
-		batch->cap_records = cap;
-	}
+	if (batch->n_records == batch->cap_records)
+		batch_grow(batch);
 	if (!batch->n_records)
 		batch->filled = mono_now();
 	rec = &batch->records[batch->n_records++];

@@ -1,0 +1,165 @@
+/* SPDX-FileCopyrightText: the sluice authors
+ * SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Every command with its options and its manual.
+ */
+
+#include "cli.h"
+
+#define URL_OPTION                                                                                                \
+	{                                                                                                         \
+		"url", "URL",                                                                                     \
+			"Where the service answers, such as http://127.0.0.1:8620. Without it: SLUICE_URL, else " \
+			"http.listen of the config."                                                              \
+	}
+#define TOKEN_OPTION                                                                                         \
+	{                                                                                                    \
+		"token-file", "FILE", "Holds the bearer token of the service."                               \
+	}
+#define JSON_OPTION                                                                                          \
+	{                                                                                                    \
+		"json", NULL, "Prints JSON for programs."                                                    \
+	}
+#define EXIT_CONFIG_LINES "64   wrong command line\n78   the config is wrong; all errors are printed"
+
+const struct command commands[] = {
+	{
+		.name = "init",
+		.operands = "",
+		.summary = "writes a small config to standard output",
+		.doc = "Makes a config from the environment: SLUICE_SOURCE_URI and SLUICE_TARGET_URI. The URIs themselves "
+		       "are not written, since they may hold passwords: the config refers to the variables. The "
+		       "migration is named after the source's database.",
+		.exits = "0    written\n64   wrong command line\n78   a variable is missing or is no PostgreSQL URI",
+		.examples = "export SLUICE_SOURCE_URI=postgresql://sluice@blue/shop\n"
+			    "export SLUICE_TARGET_URI=postgresql://sluice@green/shop\n"
+			    "sluice init > sluice.yaml",
+		.run = init_command,
+	},
+	{
+		.name = "check",
+		.operands = "",
+		.summary = "looks for everything that would stop a migration",
+		.doc = "Reads the config, connects to both databases and prints every finding: ok, warn or FAIL with a "
+		       "stable code and the remedy, as the exact statement where there is one. It changes nothing.",
+		.options = {
+			{ "offline", NULL, "Looks at the config only and connects to nothing." },
+			{ "print", "source|target",
+				"Prints only the remedies of this side, as SQL that can be piped into psql. Those of "
+				"warnings, and those that are no SQL, are comments. The exit code is 0 then." },
+			JSON_OPTION,
+		},
+		.exits = "0    no FAIL\n1    at least one FAIL\n" EXIT_CONFIG_LINES,
+		.examples = "sluice check\n"
+			    "sluice check --print source | psql -h blue -U postgres shop\n"
+			    "sluice -c sluice.yaml check --offline",
+		.run = check_command,
+	},
+	{
+		.name = "run",
+		.operands = "",
+		.summary = "copies the tables, then applies every change, until told to stop",
+		.doc = "The service. The first run makes publication and slot, creates the target's tables, copies the rows "
+		       "and follows the changes; every later one goes on where the last one stopped. It can be killed at any "
+		       "time without harm.\n\n"
+		       "SIGTERM and SIGINT end it: what was read is applied, within run.grace_period. A second one ends it at "
+		       "once; that is safe too. While another instance of the same name is at work it waits (standby).\n\n"
+		       "Status, readiness and metrics are served at http.listen. Logs go to standard error. On a terminal a line "
+		       "shows the progress.",
+		.options = {
+			{ "until-synced", NULL,
+				"Ends once everything that was committed at the source when it started is applied "
+				"and durable." },
+			{ "until", "POSITION", "The same for a position of the source, such as 0/5A3F120." },
+			{ "no-standby", NULL,
+				"Ends with 81 instead of waiting when another instance is at work." },
+		},
+		.exits = "0    stopped by a signal, or the end point was reached\n"
+			 "64   wrong command line\n"
+			 "65   a record cannot be applied, and apply.on_error is stop\n"
+			 "69   a server could not be reached at the end\n"
+			 "70   a bug in sluice, please report it\n"
+			 "77   a permission is missing or a password wrong; the message holds the remedy\n"
+			 "78   the config is wrong, or the target's layout is newer than this binary\n"
+			 "80   a new copy is needed: the source no longer has what follows\n"
+			 "81   another instance is at work (--no-standby)\n"
+			 "143  a second signal, or the grace period has passed; nothing is lost",
+		.examples = "sluice run\n"
+			    "sluice run --until-synced\n"
+			    "sluice --set snapshot.workers=8 run --until 0/5A3F120",
+		.run = run_command,
+	},
+	{
+		.name = "status",
+		.operands = "",
+		.summary = "tells where the migration stands",
+		.doc = "Asks the running service; when it does not answer, the two databases. Phase, state, lag, slot, the "
+		       "snapshot's progress, and why a cutover may not begin.",
+		.options = {
+			JSON_OPTION,
+			{ "watch", NULL, "Again every second, until interrupted." },
+			URL_OPTION,
+			TOKEN_OPTION,
+		},
+		.exits = "0    printed\n64   wrong command line\n69   neither service nor databases answer\n"
+			 "78   the config is wrong; all errors are printed",
+		.examples = "sluice status\nsluice status --watch\nsluice status --json --url http://10.0.0.7:8620",
+		.run = status_command,
+	},
+	{
+		.name = "ready",
+		.operands = "",
+		.summary = "tells whether a cutover may begin",
+		.doc = "Asks the running service. Ready means: in sync for cutover.hold within cutover.max_lag and "
+		       "cutover.max_lag_bytes, nothing pending that would be lost or wrong. Otherwise every reason is printed with "
+		       "its remedy.",
+		.options = {
+			{ "wait", "TIME",
+				"Waits up to this long, such as 10m; returns at once for a reason that time cannot "
+				"cure." },
+			JSON_OPTION,
+			URL_OPTION,
+			TOKEN_OPTION,
+		},
+		.exits = "0    ready\n1    not ready, the reasons are printed\n64   wrong command line\n"
+			 "69   the service does not answer\n75   not ready within the time\n"
+			 "78   the config is wrong; all errors are printed",
+		.examples = "sluice ready\nsluice ready --wait 10m && echo go",
+		.run = ready_command,
+	},
+	{
+		.name = "dead-letters",
+		.operands = "list | show ID | retry ID... | discard ID...",
+		.summary = "records that could not be applied",
+		.doc = "With apply.on_error: dead_letter a record that cannot be applied is kept whole in the target, in "
+		       "sluice.dead_letters, and the stream goes on without it. As long as one is pending, later changes of the same "
+		       "row follow it, so that nothing is applied out of order.\n\n"
+		       "list prints the pending ones, oldest first. show prints one. retry applies records again, in the order "
+		       "given, after their cause was cured. discard gives them up, which is written to sluice.audit.",
+		.options = {
+			{ "all", NULL, "list: resolved ones too." },
+			{ "show-values", NULL, "show: the record with its values, which may be confidential." },
+			{ "reason", "TEXT", "discard: why; required." },
+			JSON_OPTION,
+		},
+		.exits = "0    done\n1    at least one could not be retried, or does not exist; the text says which\n"
+			 "64   wrong command line\n69   the target could not be reached\n"
+			 "77   a permission is missing or a password wrong\n78   the config is wrong; all errors are printed",
+		.examples = "sluice dead-letters list\nsluice dead-letters show 17 --show-values\n"
+			    "sluice dead-letters retry 17 18\n"
+			    "sluice dead-letters discard 19 --reason 'test row, see ticket'",
+		.run = dead_letters_command,
+	},
+	{
+		.name = "config-reference",
+		.operands = "",
+		.summary = "prints the manual of all settings, as Markdown",
+		.doc = "Every key with its type, range, default and meaning, and how files, environment and command line work "
+		       "together. No config is read.",
+		.exits = "0    printed\n64   wrong command line",
+		.examples = "sluice config-reference | less",
+		.run = config_reference_command,
+	},
+	{ .name = NULL },
+};

@@ -1,0 +1,94 @@
+# SPDX-FileCopyrightText: the sluice authors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Fixtures: one pair of servers for all tests of a worker, fresh databases for each test."""
+
+import itertools
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "support"))
+
+from proxy import Proxy  # noqa: E402
+from servers import Cluster, Database  # noqa: E402
+from sluice import Sluice  # noqa: E402
+
+numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def blue_cluster():
+    cluster = Cluster("blue", settings="wal_level = logical\nwal_sender_timeout = 20s")
+    yield cluster
+    cluster.destroy()
+
+
+@pytest.fixture(scope="session")
+def green_cluster():
+    cluster = Cluster("green")
+    yield cluster
+    cluster.destroy()
+
+
+@pytest.fixture
+def number():
+    return next(numbers)
+
+
+@pytest.fixture
+def blue(blue_cluster, number):
+    db = Database(blue_cluster, f"b{number}")
+    yield db
+    db.drop()
+
+
+@pytest.fixture
+def green(green_cluster, number):
+    db = Database(green_cluster, f"g{number}")
+    yield db
+    db.drop()
+
+
+@pytest.fixture
+def make(blue, green, number):
+    """Makes Sluice objects that end with the test; names differ between tests, since slots belong to the server."""
+    made = []
+
+    def factory(config=None, **kw):
+        kw.setdefault("name", f"t{number}")
+        instance = Sluice(kw.pop("blue", blue), kw.pop("green", green), config, **kw)
+        made.append(instance)
+        return instance
+
+    yield factory
+    for instance in made:
+        instance.close()
+
+
+@pytest.fixture
+def own_clusters():
+    """A pair of servers that the test may kill."""
+    made = []
+
+    def factory(name, settings="wal_level = logical", bindir=None):
+        made.append(Cluster(name, bindir=bindir, settings=settings))
+        return made[-1]
+
+    yield factory
+    for cluster in made:
+        cluster.destroy()
+
+
+@pytest.fixture
+def proxy_for():
+    made = []
+
+    def factory(port):
+        made.append(Proxy(port))
+        return made[-1]
+
+    yield factory
+    for proxy in made:
+        proxy.close()
