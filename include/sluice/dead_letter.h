@@ -25,16 +25,16 @@ struct dead_letter {
 
 /** dead_letter_list() - calls each() for every dead letter of the stream, oldest first; strings live until each() returns.
  * @all: resolved ones too. Thread: any. Blocks: as the target does. Return: 0, negative. */
-int dead_letter_list(const struct context *ctx, bool all, void (*each)(void *arg, const struct dead_letter *letter),
-	void *arg, struct error *err);
+int dead_letter_list(const struct context *ctx, bool all,
+	void (*each)(void *arg, const struct dead_letter *letter), void *arg, struct error *err);
 
 #define DEAD_LETTER_MISSING 1 /* no such pending dead letter (show: none at all) */
 #define DEAD_LETTER_FAILED  2 /* retry: it failed again: *err says why; attempts was raised */
 #define DEAD_LETTER_BEHIND  3 /* retry: an older one of the same key is pending: that one first */
 
 /** dead_letter_show() - one with its whole record. It holds row values: for an operator's terminal only. */
-int dead_letter_show(const struct context *ctx, int64_t id, void (*each)(void *arg, const struct dead_letter *letter),
-	void *arg, struct error *err);
+int dead_letter_show(const struct context *ctx, int64_t id,
+	void (*each)(void *arg, const struct dead_letter *letter), void *arg, struct error *err);
 /** dead_letter_retry() - applies the record again and marks it, in one transaction.
  * Return: 0, DEAD_LETTER_MISSING, DEAD_LETTER_FAILED, DEAD_LETTER_BEHIND, negative. */
 int dead_letter_retry(const struct context *ctx, int64_t id, struct error *err);

@@ -1,14 +1,13 @@
 /* SPDX-FileCopyrightText: the sluice authors
  * SPDX-License-Identifier: Apache-2.0 */
-
 #pragma once
 
 /*
  * The net effect of a group of records per key, for sinks that write in bulk. Pure: no I/O.
  *
  * Input: the row records of a group in order. Output per relation: the rows to delete, to update, to insert, each key at
- * most once, such that writing deletes, then updates, then inserts, relation by relation, gives the same end state as
- * replaying the records. Keys are compared byte by byte on the replica identity's columns. A partial update (absent
+ * most once, such that writing deletes, then updates, then inserts gives the same end state as replaying the records,
+ * whether relation by relation or all deletes before all updates before all inserts. Keys are compared byte by byte on the replica identity's columns. A partial update (absent
  * columns) merges into an earlier insert or update of the same key. What cannot be reduced ends the run: the caller
  * writes the run, applies that record in order, and goes on behind it.
  */
@@ -22,8 +21,8 @@
 enum net_op { NET_DELETE, NET_UPDATE, NET_INSERT, NET_OPS };
 
 struct net_row {
-	struct value *
-		key; /* n_keys values in the order of the key columns; NULL for inserts of a keyless relation */
+	/* n_keys values in the order of the key columns; NULL for inserts of a keyless relation */
+	struct value *key;
 	struct value *row; /* n_columns values; NULL for a delete */
 	uint64_t present;  /* names the set of columns that are not absent; 0 = all; equal = one statement */
 	const struct record *rec; /* the last record that made it, for error context */
@@ -55,9 +54,11 @@ struct record *net_at_record(const struct apply_group *group, struct net_at *at)
 /**
  * net_build() - reduces the records from *at on.
  * @at: in: where to begin; out: behind the last record taken, or at the one that ended the run.
- * @ret_tables: valid until the next net_build(), as long as the group's batches live.
+ * @ret_tables: valid until the next net_build(), as long as the group's batches live; NULL = no rows. A table may be
+ * without rows.
  * Ends the run (NET_BOUNDARY): a key change, a TRUNCATE, an UPDATE or DELETE of a relation that is found by its whole row,
- * a record that does not follow from the ones before (an INSERT of a key that is there). BEGIN, END, HEARTBEAT,
+ * the first row of a relation that was described anew, a record that does not follow from the ones before (an INSERT
+ * of a key that is there). BEGIN, END, HEARTBEAT,
  * MESSAGE, SCHEMA and the rest are passed over.
  * Thread: the applier's. Blocks: never. Return: 0 = the group's end, NET_BOUNDARY.
  */

@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * sluice check: prints what the drivers find; it decides nothing and changes nothing. The codes stand in one column where
- * the texts allow it, so that a screen of findings can be read downwards.
+ * sluice check: prints what the drivers find; it decides nothing and changes nothing. The codes stand in one
+ * column where the texts allow it, so that a screen of findings can be read downwards.
  */
 
 #include <stdlib.h>

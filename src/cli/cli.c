@@ -2,8 +2,9 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Parsing by the table of commands. Options that every command has may stand before or behind its name, those of the
- * command behind it. A command line that is not understood whole does nothing: exit code 64 and the right usage.
+ * Parsing by the table of commands. Options that every command has may stand before or behind its name, those
+ * of the command behind it. A command line that is not understood whole does nothing: exit code 64 and the
+ * right usage.
  */
 
 #include <fcntl.h>

@@ -3,8 +3,9 @@
 #pragma once
 
 /*
- * The command line. One table (commands.c) holds every command with its options and its manual; parsing, usage errors
- * and --help all come from it. A command gets its options by name, and its operands as argc/argv.
+ * The command line. One table (commands.c) holds every command with its options and its manual; parsing,
+ * usage errors and --help all come from it. A command gets its options by name, and its operands as
+ * argc/argv.
  */
 
 #include <stdbool.h>
@@ -61,17 +62,19 @@ const char *cli_value(const struct cli *cli, const char *name);
  */
 int cli_config(struct cli *cli);
 
-/** cli_duration() - the value of an option as ms ("10m"); fallback when it was not given. Return: 0; else EXIT_CLI, said
- * on stderr. */
+/**
+ * cli_duration() - the value of an option as ms ("10m"); fallback when it was not given.
+ * Return: 0; else EXIT_CLI, said on stderr.
+ */
 int cli_duration(const struct cli *cli, const char *name, int64_t fallback_ms, int64_t *ret_ms);
 
-/** cli_usage() - says on stderr what is wrong with the command line, and the right usage. Return: EXIT_CLI. */
+/** cli_usage() - says what is wrong with the command line, and the right usage, on stderr. Return: EXIT_CLI. */
 int cli_usage(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /** cli_error() - says an error on stderr, with its code and remedy. Return: its exit code. */
 int cli_error(const struct error *err);
 
-/** cli_terminated() - leaves a text where Kubernetes shows it, /dev/termination-log; nothing when there is none. */
+/** cli_terminated() - leaves a text where Kubernetes shows it: /dev/termination-log, if it is there. */
 void cli_terminated(const char *text);
 
 /* a context with everything it points to, for commands that use drivers */

@@ -2,9 +2,9 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * sluice dead-letters: list, show, retry, discard. Row values are printed only when asked for by --show-values. Several IDs
- * are worked on in the order given, each in a transaction of its own, and the first that fails does not keep the others
- * from being tried.
+ * sluice dead-letters: list, show, retry, discard. Row values are printed only when asked for by --show-
+ * values. Several IDs are worked on in the order given, each in a transaction of its own, and the first that
+ * fails does not keep the others from being tried.
  */
 
 #include <errno.h>

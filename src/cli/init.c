@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * sluice init: a first config. The URIs are looked at only to see whether they are ones, and for the database's name; what
- * is written refers to the variables, so it holds no secret and can be committed.
+ * sluice init: a first config. The URIs are looked at only to see whether they are ones, and for the
+ * database's name; what is written refers to the variables, so it holds no secret and can be committed.
  */
 
 #include <stdlib.h>
@@ -31,7 +31,7 @@ static const char config_text[] =
 	"http:\n"
 	"  listen: 127.0.0.1:8620  # status, readiness, metrics\n";
 
-/* returns -1 unless the variable holds a PostgreSQL URI or conninfo string; *ret_name: the database, else the role */
+/* returns -1 unless the variable holds a PostgreSQL connection string; *ret_name: the database, else the role */
 static int look(const char *variable, char *ret_name, size_t size)
 {
 	const char *uri = getenv(variable), *database = NULL, *user = NULL;

@@ -2,15 +2,16 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * sluice run. The pipeline has a thread of its own; this one keeps signals, progress and the heartbeat of /livez, and so
- * never waits for a server.
+ * sluice run. The pipeline has a thread of its own; this one keeps signals, progress and the heartbeat of
+ * /livez, and so never waits for a server.
  *
  *   first SIGTERM or SIGINT   stop flag and wake fd; what was read is applied within run.grace_period
  *   second one, or too late   _exit(143): progress lies in the target, so nothing is lost
- *   the pipeline ends         its error is said, and the process ends with its code; with on_fatal: hold HTTP stays up,
- *                             in the state that the pipeline has left, until a signal
+ *   the pipeline ends         its error is said, and the process ends with its code; with on_fatal: hold HTTP
+ *                             stays up, in the state that the pipeline has left, until a signal
  *
- * Signals are blocked before any thread exists, so that all threads inherit that and only the signalfd sees them.
+ * Signals are blocked before any thread exists, so that all threads inherit that and only the signalfd sees
+ * them.
  */
 
 #include <errno.h>

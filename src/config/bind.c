@@ -2,8 +2,9 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Parsing by option type. An error never ends the work: all of them are wanted. A value is quoted in an error only as
- * the file has it (before variables and files are put in), never for a secret, and never when it looks like one.
+ * Parsing by option type. An error never ends the work: all of them are wanted. A value is quoted in an error
+ * only as the file has it (before variables and files are put in), never for a secret, and never when it
+ * looks like one.
  */
 
 #include <stdarg.h>
@@ -47,7 +48,7 @@ static char *copy(const char *s)
 	return ret;
 }
 
-static void problem_add(
+__attribute__((format(printf, 4, 0))) static void problem_add(
 	struct binder *b, const struct origin *origin, const char *key, const char *fmt, va_list ap)
 {
 	_cleanup_(buf_freep) struct buf out = BUF_INIT;

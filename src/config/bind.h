@@ -3,8 +3,8 @@
 #pragma once
 
 /*
- * Binding texts to members of struct config by the option tables, and collecting what is wrong. Whatever the origin
- * of a text is (file, environment, --set), it comes through here.
+ * Binding texts to members of struct config by the option tables, and collecting what is wrong. Whatever the
+ * origin of a text is (file, environment, --set), it comes through here.
  */
 
 #include <stdbool.h>
@@ -51,7 +51,7 @@ const struct option_table *const *options_tables(size_t *ret_n);
 int options_find(const char *key);
 /** options_is_section() - true when options lie below this key ("source.postgresql"). */
 bool options_is_section(const char *key);
-/** options_unsupported() - true when a later version has this key, or what lies above it ("transport.kafka.prefix"). */
+/** options_unsupported() - true when a later version has this key or a section above it ("transport.kafka"). */
 bool options_unsupported(const char *key);
 /** options_suggest() - the known key that looks most like this one, "" = none does. */
 const char *options_suggest(const char *key, char *buf, size_t size);
@@ -64,7 +64,7 @@ void bind_problem(struct binder *b, const struct origin *origin, const char *key
 	__attribute__((format(printf, 4, 5)));
 /** bind_report() - writes all problems into the report, those of the file by line, and frees them. */
 void bind_report(struct binder *b);
-/** bind_fail() - as bind_problem(), for the value of an option: later rules then say nothing more about it. */
+/** bind_fail() - bind_problem() for the value of an option: the rules then say nothing more about it. */
 void bind_fail(struct binder *b, int option, const struct origin *origin, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 /** bind_failed() - was there one? */

@@ -2,8 +2,9 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * A variable that is not set is an error, not an empty text: an empty password or host means something else to libpq.
- * A file's trailing line ends are cut, since editors and `kubectl create secret --from-file` add them.
+ * A variable that is not set is an error, not an empty text: an empty password or host means something else
+ * to libpq. A file's trailing line ends are cut, since editors and `kubectl create secret --from-file` add
+ * them.
  */
 
 #include <errno.h>

@@ -11,7 +11,7 @@
 #include <sluice/buf.h>
 
 /**
- * interpolate() - replaces every reference; what comes in is not looked at again, so a password may hold "${".
+ * interpolate() - replaces every reference; what comes in is not looked at again: a password may hold "${".
  * @ret: cleared; holds secrets perhaps: the caller wipes it.
  * @why: filled on failure; names variables and paths, never their content; at least 256 bytes.
  * Thread: main (reads the environment). Blocks: to read files. Return: 0; -1.

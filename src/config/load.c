@@ -2,9 +2,10 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Loading: defaults, file, environment, --set, then the rules. Each step goes on after an error, so that one run shows
- * all of them. In the environment SLUICE_ alone does not make a setting: Kubernetes puts SLUICE_SERVICE_HOST and kin
- * there for a service named sluice, so an unknown name is a warning, and only when it looks like a known one.
+ * Loading: defaults, file, environment, --set, then the rules. Each step goes on after an error, so that one
+ * run shows all of them. In the environment SLUICE_ alone does not make a setting: Kubernetes puts
+ * SLUICE_SERVICE_HOST and kin there for a service named sluice, so an unknown name is a warning, and only
+ * when it looks like a known one.
  */
 
 #include <errno.h>

@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The manual of all settings as Markdown, made from the tables that read them: what is documented is what is read.
+ * The manual of all settings as Markdown, made from the tables that read them: what is documented is what is
+ * read.
  */
 
 #include <stdio.h>

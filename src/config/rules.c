@@ -2,8 +2,9 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * What no single option can say: what a name may look like, what type a URI means, what is required when, and which
- * choices this version does not support. The place of the setting at fault stands in front of each error.
+ * What no single option can say: what a name may look like, what type a URI means, what is required when, and
+ * which choices this version does not support. The place of the setting at fault stands in front of each
+ * error.
  */
 
 #include <stdio.h>

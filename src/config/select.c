@@ -2,8 +2,9 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Which tables are moved. Patterns know * and ? only, over the whole text schema.table. The server's own schemas and
- * ours are never moved, whatever a pattern says: their rows mean something else on another server.
+ * Which tables are moved. Patterns know * and ? only, over the whole text schema.table. The server's own
+ * schemas and ours are never moved, whatever a pattern says: their rows mean something else on another
+ * server.
  */
 
 #include <stdio.h>

@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Numbers are parsed by hand, because strtoull() takes signs, blanks and octal, and strtod() takes "inf", hex and the
- * locale's comma: what a file means must not depend on any of these.
+ * Numbers are parsed by hand, because strtoull() takes signs, blanks and octal, and strtod() takes "inf", hex
+ * and the locale's comma: what a file means must not depend on any of these.
  */
 
 #include <stdio.h>

@@ -3,7 +3,8 @@
 #pragma once
 
 /*
- * Numbers with units as people write them. Pure. The parsers of durations and sizes are public: config_load.h.
+ * Numbers with units as people write them. Pure. The parsers of durations and sizes are public:
+ * config_load.h.
  */
 
 #include <stdbool.h>
@@ -16,6 +17,6 @@
 bool units_parse_uint(const char *s, uint64_t *ret);
 /** units_parse_double() - a decimal number without exponent or sign. */
 bool units_parse_double(const char *s, double *ret);
-/** units_format_duration(), units_format_size() - exact, in the largest unit that fits; buf at least 32 bytes. */
+/** units_format_duration(), units_format_size() - exact, in the largest unit that fits; buf: 32 bytes. */
 char *units_format_duration(double ms, char *buf, size_t size);
 char *units_format_size(double bytes, char *buf, size_t size);

@@ -2,10 +2,11 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The file. libyaml makes a tree with line and column of every node; walking it, each mapping's keys are appended to
- * the path so far, and what the path names decides what may stand there: an option's value, a section, or nothing.
- * Everything a file could do to us is bounded: its size by the caller, its depth here (an alias can make a tree without
- * end). Values are taken apart only after ${…} has been put in, so that a password cannot change the structure.
+ * The file. libyaml makes a tree with line and column of every node; walking it, each mapping's keys are
+ * appended to the path so far, and what the path names decides what may stand there: an option's value, a
+ * section, or nothing. Everything a file could do to us is bounded: its size by the caller, its depth here
+ * (an alias can make a tree without end). Values are taken apart only after ${…} has been put in, so that a
+ * password cannot change the structure.
  */
 
 #include <stdio.h>

@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The settings of readiness and of the cutover. Those of fence, hooks and the way back are read and checked, so that a
- * complete config is accepted; this version does not use them.
+ * The settings of readiness and of the cutover. Those of fence, hooks and the way back are read and checked,
+ * so that a complete config is accepted; this version does not use them.
  */
 
 #include <sluice/config.h>

@@ -203,6 +203,24 @@ static enum attempt_outcome attempt_wait(struct attempt *at)
 	return outcome;
 }
 
+/* what is known to be in place once the stream begins */
+static void attempt_streaming(struct attempt *at)
+{
+	struct status *st = at->ctx->status;
+
+	status_lock(st);
+	st->sequences_mapped = true; /* the snapshot's last step; without one they are the operator's */
+	for (uint32_t i = 0; i < st->n_tables; i++) {
+		if (!strcmp(st->tables[i].state, "copied"))
+			snprintf(st->tables[i].state, sizeof(st->tables[i].state), "streaming");
+	}
+	status_unlock(st);
+	atomic_store(&at->streaming, true);
+	status_state(st, STATE_RUNNING, "", "", "");
+	log_info(at->ctx->log, "streaming", "streaming has begun", "epoch=%llu",
+		(unsigned long long)at->progress.epoch);
+}
+
 /* step 5 */
 static enum attempt_outcome attempt_stream(struct attempt *at)
 {
@@ -212,10 +230,7 @@ static enum attempt_outcome attempt_stream(struct attempt *at)
 	atomic_store(&at->passed, at->src->major(at->progress.resume));
 	atomic_store(&at->durable, atomic_load(&at->passed));
 	at->applied_at_start = at->progress.position;
-	atomic_store(&at->streaming, true);
-	status_state(at->ctx->status, STATE_RUNNING, "", "", "");
-	log_info(at->ctx->log, "streaming", "streaming has begun", "epoch=%llu",
-		(unsigned long long)at->progress.epoch);
+	attempt_streaming(at);
 	if (pthread_create(&reader, NULL, reader_main, at))
 		abort();
 	if (pthread_create(&applier, NULL, applier_main, at))

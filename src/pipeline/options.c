@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The settings that concern every driver: the two ends, the way between them, the copy, applying, and the process. Each
- * line is the setting, its manual and its checks in one.
+ * The settings that concern every driver: the two ends, the way between them, the copy, applying, and the
+ * process. Each line is the setting, its manual and its checks in one.
  */
 
 #include <sluice/config.h>

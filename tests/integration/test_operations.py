@@ -146,8 +146,8 @@ def test_check_prints_remedies_that_work(blue, green, make):
         assert done.returncode == 1
         assert "may not replicate" in done.stdout and "PG-ROLE" in done.stdout
         sql = s.command("check", "--print", "source").stdout
-        assert 'GRANT SELECT ON "public"."t" TO "fresh";' in sql
-        assert 'ALTER TABLE "public"."audit" REPLICA IDENTITY FULL;' in sql
+        assert "public.t TO fresh;" in sql
+        assert "ALTER TABLE public.audit REPLICA IDENTITY FULL;" in sql
         blue.psql(sql)
         blue.psql(s.command("check", "--print", "source").stdout)
         done = s.command("check")

@@ -58,7 +58,7 @@ def test_P04_no_replica_identity(blue, green, make):
     refused = make()
     done = refused.command("check")
     assert done.returncode == 1, done.stdout + done.stderr
-    assert 'ALTER TABLE "public"."nokey" REPLICA IDENTITY FULL;' in done.stdout
+    assert "ALTER TABLE public.nokey REPLICA IDENTITY FULL;" in done.stdout
     assert "PG-IDENTITY" in done.stdout
     refused.start()
     assert refused.wait_exit() == 78

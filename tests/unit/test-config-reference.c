@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The files in config/: the manual is the one that the tables make, and the example is one that loads. Also the units that
- * both are full of.
+ * The files in config/: the manual is the one that the tables make, and the example is one that loads. Also
+ * the units that both are full of.
  */
 
 #include <setjmp.h>

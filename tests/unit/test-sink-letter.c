@@ -28,8 +28,12 @@ static void test_round_trip(void **state)
 		{ "latin", 25, -1, false },
 		{ "binary", 701, -1, false },
 	};
-	struct relation *rel = relation_new(&(struct relation_spec){
-		.id = 9, .schema = "s.x", .name = "t\"", .identity = IDENTITY_INDEX, .n_columns = 6, .columns = columns });
+	struct relation *rel = relation_new(&(struct relation_spec){ .id = 9,
+		.schema = "s.x",
+		.name = "t\"",
+		.identity = IDENTITY_INDEX,
+		.n_columns = 6,
+		.columns = columns });
 	struct value before[6] = { [0] = text("1", 1) };
 	struct value after[6] = {
 		text("2", 1),
@@ -80,7 +84,10 @@ static void test_round_trip(void **state)
 static void test_refused(void **state)
 {
 	static const char *const bad[] = {
-		"", "{", "[]", "{\"op\":\"insert\"}",
+		"",
+		"{",
+		"[]",
+		"{\"op\":\"insert\"}",
 		"{\"op\":\"truncate\",\"identity\":\"d\",\"schema\":\"s\",\"table\":\"t\",\"columns\":[],\"after\":{}}",
 		"{\"op\":\"insert\",\"identity\":\"d\",\"schema\":\"s\",\"table\":\"t\",\"columns\":[],\"after\":{\"x\":\"1\"}}",
 		"{\"op\":\"insert\",\"identity\":\"d\",\"schema\":\"s\",\"table\":\"t\",\"columns\":[{\"name\":\"x\"}],"

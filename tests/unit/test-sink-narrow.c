@@ -12,7 +12,7 @@
 
 #include "sink/postgres/target.h"
 
-#define NUMERIC(precision, scale) ((((precision) << 16) | ((scale) & 0x7ff)) + 4)
+#define NUMERIC(precision, scale) ((((precision) << 16) | ((scale)&0x7ff)) + 4)
 
 static void test_numeric(void **state)
 {

@@ -164,7 +164,8 @@ static void test_copy_text(void **state)
 
 static void test_copy_binary(void **state)
 {
-	struct value row[] = { { (const uint8_t *)"\0\0\0\5", 4, VALUE_PRESENT, VALUE_BINARY, 0 }, null_value };
+	struct value row[] = { { (const uint8_t *)"\0\0\0\5", 4, VALUE_PRESENT, VALUE_BINARY, 0 },
+		null_value };
 	const uint32_t columns[] = { 1, 0 };
 	struct buf out = BUF_INIT;
 
@@ -172,7 +173,8 @@ static void test_copy_binary(void **state)
 	assert_true(copy_put_binary(&out, row, columns, 2));
 	copy_put_binary_trailer(&out);
 	assert_int_equal(out.len, 19 + 2 + 4 + 8 + 2);
-	assert_memory_equal(out.data, "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0\0\2\xff\xff\xff\xff\0\0\0\4\0\0\0\5\xff\xff", 35);
+	assert_memory_equal(out.data,
+		"PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0\0\2\xff\xff\xff\xff\0\0\0\4\0\0\0\5\xff\xff", 35);
 	buf_fini(&out);
 }
 

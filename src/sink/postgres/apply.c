@@ -135,8 +135,8 @@ static void apply_scratch(struct apply *apply, uint32_t n)
 }
 
 /* rows of one set of present columns */
-static int reduced_run(
-	struct apply *apply, struct target *target, enum net_op op, const struct row_set *set, struct error *err)
+static int reduced_run(struct apply *apply, struct target *target, enum net_op op, const struct row_set *set,
+	struct error *err)
 {
 	int r;
 
@@ -163,14 +163,14 @@ static int reduced_run(
 	return error_set(err, ERROR_BUG, "NET-OP", "unknown net operation %d", (int)op);
 }
 
-static void reduced_note(
-	struct apply *apply, struct target *target, const struct net_row *rows, uint32_t n)
+static void reduced_note(struct apply *apply, struct target *target, const struct net_row *rows, uint32_t n)
 {
 	for (uint32_t i = 0; target->deferred && i < n; i++)
 		deferred_note(apply, target, target->n_keys ? rows[i].key : NULL);
 }
 
-static int reduced_table(struct apply *apply, const struct net_table *table, enum net_op op, struct error *err)
+static int reduced_table(
+	struct apply *apply, const struct net_table *table, enum net_op op, struct error *err)
 {
 	const struct net_row *rows = table->rows[op];
 	uint32_t n = table->n_rows[op];
@@ -187,7 +187,8 @@ static int reduced_table(struct apply *apply, const struct net_table *table, enu
 		apply->rows[i] = rows[i].row;
 	}
 	for (uint32_t from = 0, to; r == 0 && from < n; from = to) {
-		struct row_set set = { apply->keys + from, op == NET_DELETE ? NULL : apply->rows + from, 0, NULL };
+		struct row_set set = { apply->keys + from, op == NET_DELETE ? NULL : apply->rows + from, 0,
+			NULL };
 
 		for (to = from + 1; to < n && rows[to].present == rows[from].present;)
 			to++;
@@ -226,7 +227,8 @@ static bool is_special(struct apply *apply, const struct record *rec, struct tar
 }
 
 /* the first special record from *at on; false = none, the whole rest can be reduced */
-static bool find_special(struct apply *apply, const struct apply_group *group, struct net_at *at, uint32_t *ret_records)
+static bool find_special(
+	struct apply *apply, const struct apply_group *group, struct net_at *at, uint32_t *ret_records)
 {
 	struct target *last = NULL;
 	const struct record *rec;
@@ -249,7 +251,8 @@ static int special_record(struct apply *apply, const struct record *rec, struct 
 		if (target_tables_find(apply, rec->rel, &target, err) < 0)
 			return -1;
 		if (letters_blocks(apply, rec, target)) {
-			error_set(&why, ERROR_DATA, "BLOCKED", "an earlier record of this key is a dead letter");
+			error_set(&why, ERROR_DATA, "BLOCKED",
+				"an earlier record of this key is a dead letter");
 			return letters_put(apply, rec, &why, err);
 		}
 	}
@@ -267,7 +270,8 @@ static int reduced_single(struct apply *apply, const struct record *rec, struct 
 }
 
 /* records from *at to the end of group: runs, and what ends them */
-static int reduced_span(struct apply *apply, const struct apply_group *group, struct net_at *at, struct error *err)
+static int reduced_span(
+	struct apply *apply, const struct apply_group *group, struct net_at *at, struct error *err)
 {
 	const struct record *rec;
 	int r = 0;
@@ -286,7 +290,8 @@ static int reduced_span(struct apply *apply, const struct apply_group *group, st
 }
 
 /* the group up to (not including) a record */
-static struct apply_group group_until(const struct apply_group *group, struct span *spans, struct net_at until)
+static struct apply_group group_until(
+	const struct apply_group *group, struct span *spans, struct net_at until)
 {
 	struct apply_group head = *group;
 
@@ -307,13 +312,15 @@ static int reduced_group(struct apply *apply, const struct apply_group *group, s
 
 	if (!spans)
 		abort();
-	while (r == 0 && (apply->tables.special || apply->blocked) && find_special(apply, group, &special, &records)) {
+	while (r == 0 && (apply->tables.special || apply->blocked) &&
+		find_special(apply, group, &special, &records)) {
 		struct apply_group head = group_until(group, spans, special);
 
 		if (records >= RUN_MIN_RECORDS)
 			r = reduced_span(apply, &head, &at, err);
 		else
-			for (const struct record *rec; r == 0 && (rec = net_at_record(&head, &at)); at.record++)
+			for (const struct record *rec; r == 0 && (rec = net_at_record(&head, &at));
+				at.record++)
 				r = reduced_single(apply, rec, err);
 		if (r == 0)
 			r = reduced_single(apply, net_at_record(group, &special), err);
@@ -378,7 +385,8 @@ static int group_scan(struct apply *apply, const struct apply_group *group, stru
 		const struct span *span = &group->spans[i];
 
 		if (span->batch->n_records)
-			res->bytes += span->batch->arena.bytes * (span->to - span->from) / span->batch->n_records;
+			res->bytes +=
+				span->batch->arena.bytes * (span->to - span->from) / span->batch->n_records;
 	}
 	return 0;
 }
@@ -479,7 +487,8 @@ static void group_settle(struct apply *apply, const struct apply_group *group)
 	arena_reset(&apply->arena);
 }
 
-int apply_group(struct apply *apply, const struct apply_group *group, struct apply_result *ret, struct error *err)
+int apply_group(
+	struct apply *apply, const struct apply_group *group, struct apply_result *ret, struct error *err)
 {
 	struct apply_result scanned;
 	int r;
@@ -491,8 +500,9 @@ int apply_group(struct apply *apply, const struct apply_group *group, struct app
 	if (r == APPLY_AGAIN) {
 		bool savepoint = group_has_savepoint(apply, group);
 
-		log_debug(apply->sink->base.ctx->log, "ordered", "the reduced form failed, going in source order",
-			"records=%llu code=%s", (unsigned long long)scanned.records, apply->sink->queue.sqlstate);
+		log_debug(apply->sink->base.ctx->log, "ordered",
+			"the reduced form failed, going in source order", "records=%llu code=%s",
+			(unsigned long long)scanned.records, apply->sink->queue.sqlstate);
 		if (apply_take_back(apply, savepoint, err) < 0)
 			return -1;
 		apply->result = scanned;

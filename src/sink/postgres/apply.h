@@ -30,8 +30,8 @@ struct statement_source {
 struct statement {
 	enum statement_kind kind;
 	char name[16];
-	bool prepared;	/* the server has confirmed it */
-	uint64_t round; /* of the queue, in which it was sent */
+	bool prepared;	   /* the server has confirmed it */
+	uint64_t round;	   /* of the queue, in which it was sent */
 	uint64_t *present; /* bits of the columns that the rows have; made for these */
 	uint32_t n_params;
 	struct statement_source *params;
@@ -59,7 +59,7 @@ struct tables {
 	struct target *targets;
 	uint32_t n_aliases;
 	bool special; /* a table must be written in source order */
-	bool stale; /* a relation was replaced: forget everything before the next transaction */
+	bool stale;   /* a relation was replaced: forget everything before the next transaction */
 };
 
 struct blocked; /* keys with a pending dead letter; letters.c */
@@ -86,9 +86,9 @@ struct apply {
 	bool check_rows;	   /* something in the queue has an expectation: read it before COMMIT */
 	struct progress_next next; /* what progress moves to; resume points into the group's batch */
 	struct apply_result result;
-	struct wall commit_time;   /* of the transaction that the records being applied belong to */
-	struct arena arena;	   /* of one group: noted keys */
-	struct blocked *blocked;   /* NULL = none */
+	struct wall commit_time; /* of the transaction that the records being applied belong to */
+	struct arena arena;	 /* of one group: noted keys */
+	struct blocked *blocked; /* NULL = none */
 };
 
 /** apply_key() - the key that finds the record's row, in target->keys' order, in apply->key.
@@ -98,13 +98,15 @@ bool apply_key(struct apply *apply, const struct target *target, const struct re
 struct apply *apply_new(struct sink_postgres *sink);
 struct apply *apply_free(struct apply *apply);
 /** apply_group() - see sink_ops.apply. */
-int apply_group(struct apply *apply, const struct apply_group *group, struct apply_result *ret, struct error *err);
+int apply_group(
+	struct apply *apply, const struct apply_group *group, struct apply_result *ret, struct error *err);
 int apply_idle(struct apply *apply, struct error *err);
 
 /* tables.c */
 int tables_resolve(struct apply *apply, const struct batch *batch, struct error *err);
 /** target_tables_find() - the target of a resolved relation; negative when it cannot be written. */
-int target_tables_find(struct apply *apply, const struct relation *rel, struct target **ret, struct error *err);
+int target_tables_find(
+	struct apply *apply, const struct relation *rel, struct target **ret, struct error *err);
 int tables_forget(struct apply *apply, struct error *err);
 void target_tables_fini(struct tables *tables);
 
@@ -112,8 +114,8 @@ void target_tables_fini(struct tables *tables);
 struct statement *statement_free(struct statement *st); /* returns NULL */
 /** execute_rows() - queues the rows as one or more array statements of `kind`; all rows have the same columns present.
  * @expect: true = every row has to be touched exactly once. */
-int execute_rows(struct apply *apply, struct target *target, enum statement_kind kind, const struct row_set *set,
-	bool expect, struct error *err);
+int execute_rows(struct apply *apply, struct target *target, enum statement_kind kind,
+	const struct row_set *set, bool expect, struct error *err);
 /** execute_copy() - writes inserts by COPY; the queue must have been waited for. Return: 0, QUEUE_FAILED, negative;
  * EXECUTE_NO_COPY: these rows cannot go by COPY (nothing was sent). */
 #define EXECUTE_NO_COPY 8

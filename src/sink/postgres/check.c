@@ -15,11 +15,13 @@
 
 void check_add_error(struct check *check, const struct error *err)
 {
-	finding_add(check->list, FINDING_FAIL, err->code, *err->remedy ? err->remedy : NULL, "%s", err->message);
+	finding_add(
+		check->list, FINDING_FAIL, err->code, *err->remedy ? err->remedy : NULL, "%s", err->message);
 	check->list->items[check->list->n - 1].exit_code = error_exit_code(err);
 }
 
-void check_fail(struct check *check, int exit_code, const char *code, const char *remedy, const char *fmt, ...)
+void check_fail(
+	struct check *check, int exit_code, const char *code, const char *remedy, const char *fmt, ...)
 {
 	char text[256];
 	va_list ap;
@@ -78,10 +80,11 @@ static void check_title(struct check *check)
 	snprintf(check->database, sizeof(check->database), "%s", PQgetvalue(res, 0, 1));
 	snprintf(check->list->title, sizeof(check->list->title), "%s%s%s/%s PostgreSQL %.*s, %s%s%s", host,
 		usual ? "" : ":", usual ? "" : port, PQgetvalue(res, 0, 1),
-		(int)strcspn(PQgetvalue(res, 0, 0), " "), PQgetvalue(res, 0, 0), empty ? "empty" : PQgetvalue(res, 0, 4),
-		empty				   ? ""
+		(int)strcspn(PQgetvalue(res, 0, 0), " "), PQgetvalue(res, 0, 0),
+		empty ? "empty" : PQgetvalue(res, 0, 4),
+		empty				      ? ""
 		: !strcmp(PQgetvalue(res, 0, 4), "1") ? " table, "
-						   : " tables, ",
+						      : " tables, ",
 		empty ? "" : PQgetvalue(res, 0, 3));
 }
 
@@ -144,7 +147,8 @@ static void check_replica_role(struct check *check)
 	pg_put_ident(&grant, check->role);
 	buf_puts(&grant, PQserverVersion(check->conn) >= 150000 ? ";" : " SUPERUSER;");
 	finding_add(check->list, FINDING_WARN, "PG-REPLICA-ROLE", buf_str(&grant),
-		"role %s may not set session_replication_role: triggers of the target act on every row", check->role);
+		"role %s may not set session_replication_role: triggers of the target act on every row",
+		check->role);
 }
 
 static void check_control(struct check *check)

@@ -24,7 +24,7 @@ struct check {
 /** check_add_error() - an error as a finding, with its exit code. */
 void check_add_error(struct check *check, const struct error *err);
 /** check_fail() - a FAIL with its exit code; remedy may be NULL. */
-void check_fail(struct check *check, int exit_code, const char *code, const char *remedy, const char *fmt, ...)
-	__attribute__((format(printf, 5, 6)));
+void check_fail(struct check *check, int exit_code, const char *code, const char *remedy, const char *fmt,
+	...) __attribute__((format(printf, 5, 6)));
 /** check_tables() - what the source selects against what the target has. */
 void check_tables(struct check *check);

@@ -57,7 +57,7 @@ static struct relation *check_relation(const PGresult *res, int from, int to)
 		.id = (uint32_t)strtoul(PQgetvalue(res, from, 2), NULL, 10),
 		.schema = PQgetvalue(res, from, 0),
 		.name = PQgetvalue(res, from, 1),
-		.identity = (enum relation_identity)*PQgetvalue(res, from, 3),
+		.identity = (enum relation_identity) * PQgetvalue(res, from, 3),
 		.n_columns = (uint32_t)(to - from),
 		.columns = columns,
 	};
@@ -147,15 +147,17 @@ static void check_key(struct check *check, const struct target *target)
 	if (!target->n_keys) {
 		if (target->rel->identity == IDENTITY_FULL)
 			finding_add(check->list, FINDING_WARN, "PG-NO-KEY", NULL,
-				"%s.%s has no unique key: each UPDATE and DELETE reads the whole table", target->schema,
-				target->name);
+				"%s.%s has no unique key: each UPDATE and DELETE reads the whole table",
+				target->schema, target->name);
 		return;
 	}
 	buf_printf(&sql,
 		"SELECT 1 FROM pg_catalog.pg_index i WHERE i.indrelid = %u AND i.indisunique AND i.indisvalid"
-		" AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indkey::int2[] <@ ARRAY[", target->oid);
+		" AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indkey::int2[] <@ ARRAY[",
+		target->oid);
 	for (uint32_t i = 0; i < target->n_keys; i++)
-		buf_printf(&sql, "%s%d", i ? ", " : "", target->columns[target->to_target[target->keys[i]]].number);
+		buf_printf(&sql, "%s%d", i ? ", " : "",
+			target->columns[target->to_target[target->keys[i]]].number);
 	buf_puts(&sql, "]::int2[] LIMIT 1");
 	if (pg_exec(check->conn, buf_str(&sql), &res, &ignored) < 0 || PQntuples(res))
 		return;
@@ -167,8 +169,8 @@ static void check_key(struct check *check, const struct target *target)
 	}
 	buf_puts(&sql, ");");
 	finding_add(check->list, FINDING_WARN, "PG-KEY-INDEX", buf_str(&sql),
-		"%s.%s has no unique index on the source's key: applying reads the whole table", target->schema,
-		target->name);
+		"%s.%s has no unique index on the source's key: applying reads the whole table",
+		target->schema, target->name);
 }
 
 static void check_table(struct check *check, struct relation *rel, struct tally *tally)
@@ -183,8 +185,8 @@ static void check_table(struct check *check, struct relation *rel, struct tally 
 	if (!target->n_columns) {
 		tally->missing++;
 		if (tally->missing <= 4)
-			buf_printf(&tally->missing_names, "%s%s.%s", tally->missing > 1 ? ", " : "", rel->schema,
-				rel->name);
+			buf_printf(&tally->missing_names, "%s%s.%s", tally->missing > 1 ? ", " : "",
+				rel->schema, rel->name);
 	} else {
 		tally->there++;
 		if (target->broken)
@@ -208,13 +210,16 @@ static void check_creation(struct check *check)
 
 	if (check->source_major > major)
 		major = check->source_major;
-	if (pg_tool_find("pg_dump", major, &dump, &err) < 0 || pg_tool_find("pg_restore", major, &restore, &err) < 0) {
+	if (pg_tool_find("pg_dump", major, &dump, &err) < 0 ||
+		pg_tool_find("pg_restore", major, &restore, &err) < 0) {
 		check_fail(check, error_exit_code(&err), "PG-DUMP-MISSING", *err.remedy ? err.remedy : NULL,
 			"the schema cannot be made: pg_dump and pg_restore %d or newer are needed", major);
 	} else {
-		finding_add(check->list, FINDING_OK, "", NULL, "schema will be created with pg_dump %d", dump.major);
+		finding_add(check->list, FINDING_OK, "", NULL, "schema will be created with pg_dump %d",
+			dump.major);
 	}
-	if (pg_exec(check->conn, "SELECT pg_catalog.has_database_privilege(current_database(), 'CREATE')", &res, &err) < 0 ||
+	if (pg_exec(check->conn, "SELECT pg_catalog.has_database_privilege(current_database(), 'CREATE')",
+		    &res, &err) < 0 ||
 		*PQgetvalue(res, 0, 0) == 't')
 		return;
 	buf_puts(&grant, "GRANT CREATE ON DATABASE ");
@@ -224,8 +229,8 @@ static void check_creation(struct check *check)
 	buf_puts(&grant, ";\nGRANT CREATE, USAGE ON SCHEMA public TO ");
 	pg_put_ident(&grant, check->role);
 	buf_putc(&grant, ';');
-	check_fail(check, EXIT_PERMISSION, "PG-GRANT-CREATE", buf_str(&grant), "role %s may not create the schema",
-		check->role);
+	check_fail(check, EXIT_PERMISSION, "PG-GRANT-CREATE", buf_str(&grant),
+		"role %s may not create the schema", check->role);
 }
 
 static void check_presence(struct check *check, struct tally *tally)
@@ -239,14 +244,14 @@ static void check_presence(struct check *check, struct tally *tally)
 		check_fail(check, EXIT_CONFIG, "PG-SCHEMA-EXISTS", NULL,
 			"snapshot.schema is create, but %u of the tables exist", tally->there);
 	else if (tally->missing && (mode == SCHEMA_EXISTING || tally->there))
-		check_fail(check, EXIT_CONFIG, "PG-TABLE-MISSING", NULL, "the target lacks %u of the tables: %.160s%s",
-			tally->missing, buf_str(&tally->missing_names), tally->missing > 4 ? ", …" : "");
+		check_fail(check, EXIT_CONFIG, "PG-TABLE-MISSING", NULL,
+			"the target lacks %u of the tables: %.160s%s", tally->missing,
+			buf_str(&tally->missing_names), tally->missing > 4 ? ", …" : "");
 	else if (tally->missing)
 		check_creation(check);
 	else if (tally->there)
 		finding_add(check->list, FINDING_OK, "", NULL, "%u table%s there%s", tally->there,
-			tally->there == 1 ? " is" : "s are",
-			check->ours ? ", written by this stream" : "");
+			tally->there == 1 ? " is" : "s are", check->ours ? ", written by this stream" : "");
 }
 
 void check_tables(struct check *check)
@@ -259,7 +264,8 @@ void check_tables(struct check *check)
 		struct relation *rel;
 
 		for (to = from + 1; to < PQntuples(res); to++)
-			if (strcmp(PQgetvalue(res, to, 0), schema) != 0 || strcmp(PQgetvalue(res, to, 1), name) != 0)
+			if (strcmp(PQgetvalue(res, to, 0), schema) != 0 ||
+				strcmp(PQgetvalue(res, to, 1), name) != 0)
 				break;
 		if (to - from > MAX_COLUMNS || !config_table_selected(&check->ctx->cfg->source, schema, name))
 			continue;

@@ -18,16 +18,16 @@
 #include "apply.h"
 #include "letter_json.h"
 
-#define LETTER_FIELDS                                                                                        \
-	"id, pg_catalog.to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),"                \
+#define LETTER_FIELDS                                                                                          \
+	"id, pg_catalog.to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),"                  \
 	" coalesce(pg_catalog.encode(position, 'hex'), ''), table_name, op, error_class, error_code, message," \
 	" state, coalesce(reason, ''), attempts"
 
 /* an older pending letter with one of the same key hashes (16 bytes each, one or two) */
-#define LETTER_BEHIND                                                                                        \
-	"EXISTS (SELECT 1 FROM sluice.dead_letters o WHERE o.stream = l.stream AND o.state = 'pending'"      \
+#define LETTER_BEHIND                                                                                                \
+	"EXISTS (SELECT 1 FROM sluice.dead_letters o WHERE o.stream = l.stream AND o.state = 'pending'"              \
 	" AND o.id < l.id AND (substr(o.key_hash, 1, 16) IN (substr(l.key_hash, 1, 16), substr(l.key_hash, 17, 16))" \
-	" OR (length(o.key_hash) > 16 AND"                                                                   \
+	" OR (length(o.key_hash) > 16 AND"                                                                           \
 	" substr(o.key_hash, 17, 16) IN (substr(l.key_hash, 1, 16), substr(l.key_hash, 17, 16)))))"
 
 static struct dead_letter letter_of(const PGresult *res, int row, bool record)
@@ -64,8 +64,8 @@ static int letter_open(const struct context *ctx, struct sink_postgres **ret, st
 	return 0;
 }
 
-int dead_letter_list(const struct context *ctx, bool all, void (*each)(void *arg, const struct dead_letter *letter),
-	void *arg, struct error *err)
+int dead_letter_list(const struct context *ctx, bool all,
+	void (*each)(void *arg, const struct dead_letter *letter), void *arg, struct error *err)
 {
 	const char *values[] = { ctx->cfg->name, all ? "t" : "f" };
 	_cleanup_(PQclearp) PGresult *res = NULL;
@@ -87,8 +87,8 @@ int dead_letter_list(const struct context *ctx, bool all, void (*each)(void *arg
 	return r;
 }
 
-int dead_letter_show(const struct context *ctx, int64_t id, void (*each)(void *arg, const struct dead_letter *letter),
-	void *arg, struct error *err)
+int dead_letter_show(const struct context *ctx, int64_t id,
+	void (*each)(void *arg, const struct dead_letter *letter), void *arg, struct error *err)
 {
 	char number[24];
 	const char *values[] = { ctx->cfg->name, number };
@@ -100,8 +100,8 @@ int dead_letter_show(const struct context *ctx, int64_t id, void (*each)(void *a
 	if (letter_open(ctx, &sink, err) < 0)
 		return -1;
 	r = pg_exec_params(sink->conn,
-		"SELECT " LETTER_FIELDS ", record FROM sluice.dead_letters WHERE stream = $1 AND id = $2", 2, values,
-		&res, err);
+		"SELECT " LETTER_FIELDS ", record FROM sluice.dead_letters WHERE stream = $1 AND id = $2", 2,
+		values, &res, err);
 	if (r == 0 && PQntuples(res)) {
 		struct dead_letter letter = letter_of(res, 0, true);
 
@@ -122,10 +122,11 @@ static int letter_take(struct sink_postgres *sink, const char *id, struct batch 
 	size_t len;
 
 	if (pg_exec(sink->conn, "BEGIN; SET LOCAL synchronous_commit = on", NULL, err) < 0 ||
-		pg_exec_params(sink->conn, "SELECT 1 FROM sluice.progress WHERE stream = $1 FOR KEY SHARE", 1, values,
-			NULL, err) < 0 ||
+		pg_exec_params(sink->conn, "SELECT 1 FROM sluice.progress WHERE stream = $1 FOR KEY SHARE", 1,
+			values, NULL, err) < 0 ||
 		pg_exec_params(sink->conn,
-			"SELECT record, " LETTER_BEHIND ", position FROM sluice.dead_letters l WHERE l.stream = $1 AND l.id = $2"
+			"SELECT record, " LETTER_BEHIND
+			", position FROM sluice.dead_letters l WHERE l.stream = $1 AND l.id = $2"
 			" AND l.state = 'pending' FOR UPDATE OF l",
 			2, values, &res, err) < 0)
 		return -1;
@@ -156,7 +157,8 @@ static int letter_apply(struct sink_postgres *sink, const struct batch *batch, s
 }
 
 /* the attempt that failed is counted; that alone is worth a transaction of its own */
-static int letter_count(struct sink_postgres *sink, const char *id, const struct error *why, struct error *err)
+static int letter_count(
+	struct sink_postgres *sink, const char *id, const struct error *why, struct error *err)
 {
 	const char *values[] = { sink->stream, id, why->code, why->message };
 

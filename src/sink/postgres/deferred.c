@@ -41,7 +41,8 @@ void deferred_reset(struct apply *apply)
 }
 
 /* the rows `a` that meet another row `b`; joined with the noted keys unless the whole table is looked at */
-static void put_check(struct buf *sql, const struct target *target, const struct target_deferred *def, bool whole)
+static void put_check(
+	struct buf *sql, const struct target *target, const struct target_deferred *def, bool whole)
 {
 	buf_printf(sql, "SELECT pg_catalog.count(*) FROM (SELECT 1 FROM %s AS a", target->sql_name);
 	if (!whole) {
@@ -80,15 +81,19 @@ static void put_check(struct buf *sql, const struct target *target, const struct
 static int deferred_check_one(
 	struct apply *apply, struct target *target, const struct target_deferred *def, struct error *err)
 {
-	const struct queue_item item = {
-		.expect = 0, .what = "deferred constraint", .tag = TAG_DEFERRED, .who = def->name, .counted = true };
+	const struct queue_item item = { .expect = 0,
+		.what = "deferred constraint",
+		.tag = TAG_DEFERRED,
+		.who = def->name,
+		.counted = true };
 	struct row_set set = { .keys = target->noted, .n = target->n_noted };
 
 	if (def->uncheckable) {
 		error_set(err, ERROR_SCHEMA, "PG-DEFERRED",
-			"deferrable constraint %s of %s.%s (with expressions or a condition) cannot be checked", def->name,
-			target->schema, target->name);
-		return error_remedy(err, "ALTER TABLE %s ALTER CONSTRAINT … NOT DEFERRABLE, or drop it until the switch",
+			"deferrable constraint %s of %s.%s (with expressions or a condition) cannot be checked",
+			def->name, target->schema, target->name);
+		return error_remedy(err,
+			"ALTER TABLE %s ALTER CONSTRAINT … NOT DEFERRABLE, or drop it until the switch",
 			target->sql_name);
 	}
 	apply->check_rows = true;

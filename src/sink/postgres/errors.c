@@ -49,8 +49,8 @@ int sink_error(PGconn *conn, const PGresult *res, const char *what, struct error
 	if (!strcmp(state, "42501")) {
 		err->class = ERROR_CONFIG;
 		error_exit(err, EXIT_PERMISSION);
-		error_remedy(err, "GRANT ALL ON %s TO \"%s\"; -- see sluice check", table ? table : "the object named",
-			PQuser(conn));
+		error_remedy(err, "GRANT ALL ON %s TO \"%s\"; -- see sluice check",
+			table ? table : "the object named", PQuser(conn));
 	} else if (!strcmp(state, "0A000") && strstr(what, "truncate")) {
 		/* a foreign key of a table outside the stream: emptying that one too would lose its rows */
 		err->class = ERROR_DATA;

@@ -30,7 +30,8 @@ static bool kind_has_row(enum statement_kind kind)
 
 static bool kind_has_key(enum statement_kind kind)
 {
-	return kind != STATEMENT_INSERT && kind != STATEMENT_INSERT_OVERWRITE && kind != STATEMENT_INSERT_KEEP;
+	return kind != STATEMENT_INSERT && kind != STATEMENT_INSERT_OVERWRITE &&
+	       kind != STATEMENT_INSERT_KEEP;
 }
 
 static bool kind_is_whole(enum statement_kind kind)
@@ -90,7 +91,8 @@ static void draft_keys(struct draft *draft)
 
 	if (kind_is_whole(draft->st->kind)) {
 		for (uint32_t i = 0; i < target->n_insert; i++)
-			draft_add(draft, target->insert_columns[i], true, target->insert_columns[i])->key = true;
+			draft_add(draft, target->insert_columns[i], true, target->insert_columns[i])->key =
+				true;
 		return;
 	}
 	for (uint32_t i = 0; i < target->n_keys; i++)
@@ -203,7 +205,8 @@ static int draft_prepare(struct apply *apply, struct draft *draft, struct error 
 	statement_put(&apply->sql, &spec);
 	snprintf(st->name, sizeof(st->name), "s%llu", (unsigned long long)++apply->n_statements);
 	r = queue_prepare(&apply->sink->queue,
-		&(struct queue_statement){ st->name, buf_str(&apply->sql), (int)st->n_params, types }, &item, err);
+		&(struct queue_statement){ st->name, buf_str(&apply->sql), (int)st->n_params, types }, &item,
+		err);
 	free(names);
 	free(types);
 	return r;
@@ -293,7 +296,8 @@ static bool value_is_binary(const struct params_column *col)
 }
 
 /* one array parameter; false = the values came in a form that this column cannot take */
-static bool put_param(struct buf *out, const struct statement_source *from, const struct params_column *col, int *ret_format)
+static bool put_param(struct buf *out, const struct statement_source *from, const struct params_column *col,
+	int *ret_format)
 {
 	const struct target_column *to = from->column;
 	uint32_t element = to->array_oid ? to->type_oid : OID_TEXT;
@@ -327,8 +331,8 @@ static int execute_statement(struct apply *apply, const struct statement *st, co
 		apply->lengths[i] = (int)apply->params[i].len;
 	}
 	return queue_exec(&apply->sink->queue, st->name,
-		&(struct queue_params){ (int)st->n_params, apply->values, apply->lengths, apply->formats }, item,
-		err);
+		&(struct queue_params){ (int)st->n_params, apply->values, apply->lengths, apply->formats },
+		item, err);
 }
 
 static size_t row_bytes(const struct target *target, const struct value *row)
@@ -374,7 +378,8 @@ static const char *kind_what(enum statement_kind kind)
 }
 
 /* the columns that a row has and that are written; false = an UPDATE with nothing to write */
-static bool row_present(const struct target *target, enum statement_kind kind, const struct value *row, uint64_t *present)
+static bool row_present(
+	const struct target *target, enum statement_kind kind, const struct value *row, uint64_t *present)
 {
 	bool any = false;
 
@@ -399,16 +404,17 @@ static void execute_met(void *arg, const PGresult *res)
 
 #define PRESENT_WORDS 26 /* 1664 columns, more than a table can have */
 
-int execute_rows(struct apply *apply, struct target *target, enum statement_kind kind, const struct row_set *set,
-	bool expect, struct error *err)
+int execute_rows(struct apply *apply, struct target *target, enum statement_kind kind,
+	const struct row_set *set, bool expect, struct error *err)
 {
-	bool counted = kind == STATEMENT_REPLACE || kind == STATEMENT_INSERT_OVERWRITE || kind == STATEMENT_INSERT_KEEP;
+	bool counted = kind == STATEMENT_REPLACE || kind == STATEMENT_INSERT_OVERWRITE ||
+		       kind == STATEMENT_INSERT_KEEP;
 	uint64_t present[PRESENT_WORDS];
 	struct statement *st;
 
 	if (present_words(target) > PRESENT_WORDS)
-		return error_set(err, ERROR_SCHEMA, "PG-COLUMNS", "table %s.%s has too many columns", target->schema,
-			target->name);
+		return error_set(err, ERROR_SCHEMA, "PG-COLUMNS", "table %s.%s has too many columns",
+			target->schema, target->name);
 	apply->rec = set->rec;
 	if (!row_present(target, kind, kind_has_row(kind) ? set->rows[0] : NULL, present))
 		return 0;
@@ -416,9 +422,11 @@ int execute_rows(struct apply *apply, struct target *target, enum statement_kind
 		return -1;
 	apply->check_rows |= expect;
 	for (uint32_t from = 0, n; from < set->n; from += n) {
-		struct row_set part = { set->keys ? set->keys + from : NULL, set->rows ? set->rows + from : NULL, 0, set->rec };
+		struct row_set part = { set->keys ? set->keys + from : NULL,
+			set->rows ? set->rows + from : NULL, 0, set->rec };
 		struct queue_item item = {
-			.what = kind_what(kind), .tag = TAG_DATA, .who = set->rec, .counted = counted };
+			.what = kind_what(kind), .tag = TAG_DATA, .who = set->rec, .counted = counted
+		};
 
 		if (kind == STATEMENT_INSERT_OVERWRITE || kind == STATEMENT_INSERT_KEEP) {
 			item.result = execute_met;
@@ -551,7 +559,8 @@ int execute_truncate(struct apply *apply, const struct record *rec, struct error
 
 		if (target_tables_find(apply, truncate->relations[i], &target, err) < 0)
 			return -1;
-		buf_printf(&apply->sql, "%s%s%s", i ? ", " : "", target->kind == 'p' ? "" : "ONLY ", target->sql_name);
+		buf_printf(&apply->sql, "%s%s%s", i ? ", " : "", target->kind == 'p' ? "" : "ONLY ",
+			target->sql_name);
 	}
 	if (truncate->restart_identity)
 		buf_puts(&apply->sql, " RESTART IDENTITY");

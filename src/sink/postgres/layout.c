@@ -46,8 +46,8 @@ static const char layout_sql[] =
 	"CREATE TABLE IF NOT EXISTS sluice.audit (id bigserial PRIMARY KEY, stream text NOT NULL,"
 	" at timestamptz NOT NULL DEFAULT now(), operator text NOT NULL DEFAULT current_user, action text NOT NULL,"
 	" detail text);"
-	"INSERT INTO sluice.layout SELECT " TEXT(LAYOUT_VERSION) ", " TEXT(LAYOUT_OLDEST)
-	" WHERE NOT EXISTS (SELECT 1 FROM sluice.layout)";
+	"INSERT INTO sluice.layout SELECT " TEXT(LAYOUT_VERSION) ", " TEXT(
+		LAYOUT_OLDEST) " WHERE NOT EXISTS (SELECT 1 FROM sluice.layout)";
 
 /* > 0 the version; 0 = no layout yet */
 static int layout_version(PGconn *conn, long *ret_version, long *ret_oldest, struct error *err)
@@ -67,7 +67,8 @@ static int layout_version(PGconn *conn, long *ret_version, long *ret_oldest, str
 		return -1;
 	if (PQntuples(res) != 1)
 		return error_set(err, ERROR_CONFIG, "LAYOUT",
-			"schema \"sluice\" in the target is not ours: table layout has %d rows", PQntuples(res));
+			"schema \"sluice\" in the target is not ours: table layout has %d rows",
+			PQntuples(res));
 	*ret_version = strtol(PQgetvalue(res, 0, 0), NULL, 10);
 	*ret_oldest = strtol(PQgetvalue(res, 0, 1), NULL, 10);
 	return 0;
@@ -81,8 +82,9 @@ static int layout_create(PGconn *conn, struct error *err)
 	if (SLUICE_FAULT_POINT("sink.pg.layout"))
 		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point sink.pg.layout");
 	/* several statements in one string are one transaction only when it says so */
-	r = pg_exec(conn, "BEGIN; SET LOCAL synchronous_commit = on; SET LOCAL client_min_messages = warning;"
-			  " SELECT pg_catalog.pg_advisory_xact_lock(" LAYOUT_LOCK ")",
+	r = pg_exec(conn,
+		"BEGIN; SET LOCAL synchronous_commit = on; SET LOCAL client_min_messages = warning;"
+		" SELECT pg_catalog.pg_advisory_xact_lock(" LAYOUT_LOCK ")",
 		NULL, err);
 	if (r == 0)
 		r = pg_exec(conn, layout_sql, NULL, err);

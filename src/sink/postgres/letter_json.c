@@ -17,7 +17,12 @@
 static bool utf8_valid(const uint8_t *s, size_t len)
 {
 	for (size_t i = 0; i < len;) {
-		uint32_t c = s[i++], more = c < 0x80 ? 0 : c < 0xc2 ? 9 : c < 0xe0 ? 1 : c < 0xf0 ? 2 : c < 0xf5 ? 3 : 9;
+		uint32_t c = s[i++], more = c < 0x80   ? 0
+					    : c < 0xc2 ? 9
+					    : c < 0xe0 ? 1
+					    : c < 0xf0 ? 2
+					    : c < 0xf5 ? 3
+						       : 9;
 		uint32_t code = more == 1 ? c & 31 : more == 2 ? c & 15 : c & 7;
 
 		if (!c || more == 9 || len - i < more)
@@ -75,8 +80,9 @@ void letter_json_put(struct buf *out, const struct record *rec)
 {
 	const struct relation *rel = rec->rel;
 
-	buf_printf(out, "{\"op\":\"%s\",\"flags\":%u,\"identity\":\"%c\",\"schema\":",
-		record_op_to_string(rec->op), rec->flags, rel->identity);
+	buf_printf(out,
+		"{\"op\":\"%s\",\"flags\":%u,\"identity\":\"%c\",\"schema\":", record_op_to_string(rec->op),
+		rec->flags, rel->identity);
 	buf_json_string(out, rel->schema, strlen(rel->schema));
 	buf_puts(out, ",\"table\":");
 	buf_json_string(out, rel->name, strlen(rel->name));
@@ -181,7 +187,8 @@ static struct relation *read_relation(yajl_val tree)
 {
 	yajl_val columns = tree_get(tree, "columns", yajl_t_array);
 	const char *identity = tree_string(tree, "identity");
-	struct relation_spec spec = { .schema = tree_string(tree, "schema"), .name = tree_string(tree, "table") };
+	struct relation_spec spec = { .schema = tree_string(tree, "schema"),
+		.name = tree_string(tree, "table") };
 	struct column *items;
 	struct relation *rel = NULL;
 
@@ -200,7 +207,7 @@ static struct relation *read_relation(yajl_val tree)
 		if (!items[i].name)
 			goto out;
 	}
-	spec.identity = (enum relation_identity)*identity;
+	spec.identity = (enum relation_identity) * identity;
 	spec.columns = items;
 	spec.n_columns = (uint32_t)columns->u.array.len;
 	rel = relation_new(&spec);

@@ -53,8 +53,8 @@ static void hash_key(const struct target *target, const struct value *key, uint8
 	hash_bytes(hash, target->name, strlen(target->name) + 1);
 	for (uint32_t i = 0; i < target->n_keys; i++) {
 		uint32_t len = key[i].state == VALUE_PRESENT ? key[i].len : 0;
-		uint8_t head[5] = { key[i].state, (uint8_t)(len >> 24), (uint8_t)(len >> 16), (uint8_t)(len >> 8),
-			(uint8_t)len };
+		uint8_t head[5] = { key[i].state, (uint8_t)(len >> 24), (uint8_t)(len >> 16),
+			(uint8_t)(len >> 8), (uint8_t)len };
 
 		hash_bytes(hash, head, sizeof(head));
 		hash_bytes(hash, key[i].data, len);
@@ -63,8 +63,8 @@ static void hash_key(const struct target *target, const struct value *key, uint8
 }
 
 /* one or two hashes of the record's keys; returns how many, 0 = it has no key */
-static int hash_record(
-	struct apply *apply, const struct record *rec, const struct target *target, uint8_t out[2][HASH_BYTES])
+static int hash_record(struct apply *apply, const struct record *rec, const struct target *target,
+	uint8_t out[2][HASH_BYTES])
 {
 	if (!target->n_keys || !apply_key(apply, target, rec))
 		return 0;
@@ -147,8 +147,8 @@ enum { OID_BYTEA = 17, OID_TEXT = 25, OID_TIMESTAMPTZ = 1184, OID_JSONB = 3802 }
 
 int letters_put(struct apply *apply, const struct record *rec, const struct error *why, struct error *err)
 {
-	static const Oid types[] = { OID_TEXT, OID_BYTEA, OID_TIMESTAMPTZ, OID_TEXT, OID_TEXT, OID_BYTEA, OID_JSONB,
-		OID_TEXT, OID_TEXT, OID_TEXT };
+	static const Oid types[] = { OID_TEXT, OID_BYTEA, OID_TIMESTAMPTZ, OID_TEXT, OID_TEXT, OID_BYTEA,
+		OID_JSONB, OID_TEXT, OID_TEXT, OID_TEXT };
 	static const int formats[] = { 0, 1, 1, 0, 0, 1, 0, 0, 0, 0 };
 	const struct queue_item item = { .expect = 1, .what = "dead letter", .tag = TAG_CONTROL };
 	struct queue *queue = &apply->sink->queue;
@@ -173,7 +173,8 @@ int letters_put(struct apply *apply, const struct record *rec, const struct erro
 	const int lengths[] = { 0, POSITION_BYTES, 8, 0, 0, n * HASH_BYTES, (int)json.len, 0, 0, 0 };
 
 	if (queue_prepare(queue, &(struct queue_statement){ "", LETTER_SQL, 10, types },
-		    &(struct queue_item){ .expect = -1, .what = "dead letter", .tag = TAG_CONTROL }, err) < 0 ||
+		    &(struct queue_item){ .expect = -1, .what = "dead letter", .tag = TAG_CONTROL },
+		    err) < 0 ||
 		queue_exec(queue, "", &(struct queue_params){ 10, values, lengths, formats }, &item, err) < 0)
 		return -1;
 	for (int i = 0; i < n; i++)

@@ -67,7 +67,8 @@ static int ordered_rows(struct apply *apply, struct target *target, enum stateme
 {
 	const struct value *row = rec->after;
 	struct row_set set = { .keys = key ? &key : NULL, .rows = row ? &row : NULL, .n = 1, .rec = rec };
-	bool expect = kind != STATEMENT_INSERT && kind != STATEMENT_INSERT_OVERWRITE && kind != STATEMENT_INSERT_KEEP;
+	bool expect = kind != STATEMENT_INSERT && kind != STATEMENT_INSERT_OVERWRITE &&
+		      kind != STATEMENT_INSERT_KEEP;
 
 	return execute_rows(apply, target, kind, &set, expect, err);
 }
@@ -83,7 +84,8 @@ static void ordered_note(struct apply *apply, struct target *target, const struc
 	deferred_note(apply, target, target->n_keys ? apply->key : NULL);
 }
 
-static int ordered_insert(struct apply *apply, struct target *target, const struct record *rec, struct error *err)
+static int ordered_insert(
+	struct apply *apply, struct target *target, const struct record *rec, struct error *err)
 {
 	enum statement_kind kind = STATEMENT_INSERT;
 
@@ -118,12 +120,13 @@ static int ordered_no_key(const struct record *rec, struct error *err)
 {
 	error_set(err, ERROR_DATA, "NO-KEY", "%s of %s.%s came without the values to find its row by",
 		record_op_to_string(rec->op), rec->rel->schema, rec->rel->name);
-	return error_remedy(err, "ALTER TABLE \"%s\".\"%s\" REPLICA IDENTITY FULL; on the source", rec->rel->schema,
-		rec->rel->name);
+	return error_remedy(err, "ALTER TABLE \"%s\".\"%s\" REPLICA IDENTITY FULL; on the source",
+		rec->rel->schema, rec->rel->name);
 }
 
 /* without a key: the old row, compared whole; an identity column that changes makes it a delete and an insert */
-static int ordered_whole(struct apply *apply, struct target *target, const struct record *rec, struct error *err)
+static int ordered_whole(
+	struct apply *apply, struct target *target, const struct record *rec, struct error *err)
 {
 	const struct value *old = rec->before;
 	bool replace = false;
@@ -145,7 +148,8 @@ static int ordered_whole(struct apply *apply, struct target *target, const struc
 	return ordered_rows(apply, target, STATEMENT_INSERT, rec, NULL, err);
 }
 
-static int ordered_update(struct apply *apply, struct target *target, const struct record *rec, struct error *err)
+static int ordered_update(
+	struct apply *apply, struct target *target, const struct record *rec, struct error *err)
 {
 	enum statement_kind kind = STATEMENT_UPDATE;
 	bool changes;
@@ -169,7 +173,8 @@ static int ordered_update(struct apply *apply, struct target *target, const stru
 	return 0;
 }
 
-static int ordered_delete(struct apply *apply, struct target *target, const struct record *rec, struct error *err)
+static int ordered_delete(
+	struct apply *apply, struct target *target, const struct record *rec, struct error *err)
 {
 	if (!target->n_keys)
 		return ordered_whole(apply, target, rec, err);
@@ -184,7 +189,8 @@ int ordered_queue(struct apply *apply, const struct record *rec, struct error *e
 
 	if (rec->op == RECORD_TRUNCATE)
 		return execute_truncate(apply, rec, err);
-	if (rec->op != RECORD_INSERT && rec->op != RECORD_READ && rec->op != RECORD_UPDATE && rec->op != RECORD_DELETE)
+	if (rec->op != RECORD_INSERT && rec->op != RECORD_READ && rec->op != RECORD_UPDATE &&
+		rec->op != RECORD_DELETE)
 		return 0;
 	if (target_tables_find(apply, rec->rel, &target, err) < 0)
 		return -1;
@@ -202,7 +208,8 @@ static int ordered_mismatch(const struct queue_item *item, struct error *err)
 			"deferred constraint %s: another row has the same values", (const char *)item->who);
 	if (item->rows > 1)
 		return error_set(err, ERROR_DATA, "KEY-NOT-UNIQUE",
-			"%s touched %lld rows: the key is not unique in the target", item->what, (long long)item->rows);
+			"%s touched %lld rows: the key is not unique in the target", item->what,
+			(long long)item->rows);
 	return error_set(err, ERROR_DATA, "ROW-MISSING", "%s found no row", item->what);
 }
 
@@ -221,14 +228,15 @@ int ordered_error(struct apply *apply, struct error *err)
 	else
 		ordered_mismatch(item, err);
 	if (rec && rec->rel)
-		error_where(err, "%s.%s %s at %" PRIX64 "/%" PRIX64 " (%" PRIu64 ")", rec->rel->schema, rec->rel->name,
-			record_op_to_string(rec->op), rec->pos.major >> 32, rec->pos.major & UINT32_MAX,
-			rec->pos.minor);
+		error_where(err, "%s.%s %s at %" PRIX64 "/%" PRIX64 " (%" PRIu64 ")", rec->rel->schema,
+			rec->rel->name, record_op_to_string(rec->op), rec->pos.major >> 32,
+			rec->pos.major & UINT32_MAX, rec->pos.minor);
 	else if (rec)
-		error_where(err, "%s at %" PRIX64 "/%" PRIX64, record_op_to_string(rec->op), rec->pos.major >> 32,
-			rec->pos.major & UINT32_MAX);
+		error_where(err, "%s at %" PRIX64 "/%" PRIX64, record_op_to_string(rec->op),
+			rec->pos.major >> 32, rec->pos.major & UINT32_MAX);
 	if (rec && rec->rel && err->exit_code == EXIT_PERMISSION)
-		error_remedy(err, "GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON ALL TABLES IN SCHEMA \"%s\" TO \"%s\";",
+		error_remedy(err,
+			"GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON ALL TABLES IN SCHEMA \"%s\" TO \"%s\";",
 			rec->rel->schema, PQuser(queue->conn));
 	if (!queue->error_seen && !strcmp(err->code, "ROW-MISSING"))
 		error_remedy(err, "restore the row, or set apply.missing_row: warn");
@@ -266,7 +274,8 @@ static int ordered_sql(struct apply *apply, const char *sql, struct error *err)
 }
 
 /* takes the failed record back alone and writes it down; what cannot be a dead letter stops the stream */
-static int ordered_letter(struct apply *apply, const struct record *rec, const struct error *why, struct error *err)
+static int ordered_letter(
+	struct apply *apply, const struct record *rec, const struct error *why, struct error *err)
 {
 	int r;
 

@@ -25,6 +25,8 @@
 
 #define CLAIM_PATIENCE_MS 10000
 #define CLAIM_LIMIT_MS	  60000
+#define BY_KEY_MIN	  16u /* transactions */
+#define BY_KEY_MAX	  65536u
 
 #define RESUME_FORWARD                                                                                       \
 	"CASE WHEN octet_length($2) = octet_length(resume) AND $2 < resume THEN resume ELSE coalesce($2, resume) END"
@@ -123,8 +125,8 @@ static size_t progress_bytea(const PGresult *res, int column, uint8_t **ret)
 	return len;
 }
 
-static int claim_read(
-	struct sink_postgres *sink, const PGresult *res, const char *identity, struct progress *ret, struct error *err)
+static int claim_read(struct sink_postgres *sink, const PGresult *res, const char *identity,
+	struct progress *ret, struct error *err)
 {
 	struct progress_row *row = &sink->progress;
 	const char *stored = PQgetvalue(res, 0, 4);
@@ -136,7 +138,8 @@ static int claim_read(
 	if (*stored && *identity && strcmp(stored, identity) != 0) {
 		error_set(err, ERROR_FATAL, "RESYNC-IDENTITY",
 			"progress in the target belongs to source %s, this source is %s", stored, identity);
-		error_remedy(err, "sluice resync (copies again), or point source.uri at the source of the stream");
+		error_remedy(
+			err, "sluice resync (copies again), or point source.uri at the source of the stream");
 		return error_exit(err, EXIT_RESYNC);
 	}
 	len = progress_bytea(res, 2, &bytes);
@@ -245,6 +248,29 @@ static void progress_written(void *arg, const PGresult *res)
 	now->has_position = true;
 }
 
+/*
+ * Now and then the row is looked up by its key although the address is known: only an index lookup clears away dead
+ * versions, so that the row stays on its page between two vacuums. Where the row has moved on nevertheless, somebody's
+ * snapshot keeps the dead versions, each lookup by key walks all of them, and it is done ever more rarely.
+ */
+static bool progress_by_key(struct progress_row *row)
+{
+	unsigned long block;
+
+	if (!*row->current.ctid)
+		return true;
+	if (++row->by_ctid < row->by_key_every)
+		return false;
+	block = strtoul(row->current.ctid + 1, NULL, 10);
+	if (block != row->block)
+		row->by_key_every = row->by_key_every < BY_KEY_MAX ? row->by_key_every * 2 : BY_KEY_MAX;
+	else
+		row->by_key_every = row->by_key_every / 2 < BY_KEY_MIN ? BY_KEY_MIN : row->by_key_every / 2;
+	row->block = block;
+	row->by_ctid = 0;
+	return true;
+}
+
 int progress_put(struct sink_postgres *sink, const struct progress_next *next, struct error *err)
 {
 	struct progress_version *now = &sink->progress.current;
@@ -262,16 +288,18 @@ int progress_put(struct sink_postgres *sink, const struct progress_next *next, s
 	int lengths[7] = { POSITION_BYTES, (int)next->resume.len, 8, 0, 0, POSITION_BYTES, 0 };
 	const int formats[7] = { 1, 1, 1, 0, 0, 1, 0 };
 
+	bool by_key = progress_by_key(&sink->progress);
+
 	position_encode(next->position, sink->progress.next);
 	snprintf(epoch, sizeof(epoch), "%llu", (unsigned long long)sink->epoch);
 	values[0] = (const char *)sink->progress.next;
 	values[1] = next->resume.len ? (const char *)next->resume.data : NULL;
 	values[2] = next->commit_time.us ? (const char *)&commit_us : NULL;
-	values[3] = *now->ctid ? now->ctid : NULL;
+	values[3] = by_key ? NULL : now->ctid;
 	values[4] = epoch;
 	values[5] = now->has_position ? (const char *)now->position : NULL;
 	values[6] = sink->stream;
-	return queue_exec(&sink->queue, *now->ctid ? "progress_ctid" : "progress_key",
+	return queue_exec(&sink->queue, by_key ? "progress_key" : "progress_ctid",
 		&(struct queue_params){ 7, values, lengths, formats }, &item, err);
 }
 
@@ -315,7 +343,8 @@ int progress_store_resume(struct sink_postgres *sink, struct resume resume, stru
 	}
 	if (pg_exec(sink->conn, "COMMIT", NULL, err) < 0)
 		return -1;
-	snprintf(sink->progress.current.ctid, sizeof(sink->progress.current.ctid), "%s", PQgetvalue(res, 0, 0));
+	snprintf(sink->progress.current.ctid, sizeof(sink->progress.current.ctid), "%s",
+		PQgetvalue(res, 0, 0));
 	progress_settle(sink, true);
 	return 0;
 }

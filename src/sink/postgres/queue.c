@@ -132,8 +132,8 @@ int queue_prepare(struct queue *queue, const struct queue_statement *st, const s
 int queue_exec(struct queue *queue, const char *name, const struct queue_params *params,
 	const struct queue_item *item, struct error *err)
 {
-	int sent = PQsendQueryPrepared(queue->conn, name, params->n, params->values, params->lengths,
-		params->formats, 0);
+	int sent = PQsendQueryPrepared(
+		queue->conn, name, params->n, params->values, params->lengths, params->formats, 0);
 	size_t bytes = 0;
 
 	if (queue_added(queue, sent, item, err) < 0)

@@ -14,7 +14,8 @@
 
 #include <sluice/error.h>
 
-#define QUEUE_FAILED   1 /* queue_wait(): a statement failed: queue->failed, queue->error; the queue is usable again */
+#define QUEUE_FAILED                                                                                         \
+	1 /* queue_wait(): a statement failed: queue->failed, queue->error; the queue is usable again */
 #define QUEUE_MISMATCH 2 /* queue_wait(): all succeeded, one touched another number of rows: queue->failed */
 #define QUEUE_NONE     UINT32_MAX
 
@@ -37,10 +38,10 @@ struct queue {
 	uint64_t round;		  /* counts queue_clear() */
 	uint32_t failed;	  /* index of the first item that failed or mismatched; QUEUE_NONE */
 	bool error_seen;
-	char sqlstate[6];	 /* of the failure */
-	char constraint[64];	 /* of the failure, "" = none */
-	char column[64];	 /* of the failure, "" = none */
-	struct error error;	 /* of the failure, without the caller's context */
+	char sqlstate[6];    /* of the failure */
+	char constraint[64]; /* of the failure, "" = none */
+	char column[64];     /* of the failure, "" = none */
+	struct error error;  /* of the failure, without the caller's context */
 };
 
 /** queue_init() - binds the queue to a session in ordinary mode. */

@@ -6,8 +6,9 @@
  *   1. Read committed whatever the database's default: the compare-and-swap relies on seeing the row's newest version.
  *   2. Commits do not wait for the disk, but those that say so.
  *   3. Triggers and foreign keys behave as for native logical replication (replica role) when that is allowed.
- *   4. Plans of the array statements stay nested loops over an index, though tables grow under cached plans: hash and
- *      merge joins would read the whole table for ten rows.
+ *   4. Plans of the array statements are made once and stay nested loops over an index, though tables grow under cached
+ *      plans: hash and merge joins would read the whole table for ten rows; left alone, the server would plan each
+ *      one-row execution anew, because it takes an unknown array for ten rows.
  *   5. The session is the server's own: behind a transaction pooler settings, prepared statements and the lock on
  *      the progress row would belong to somebody else a moment later.
  */
@@ -40,7 +41,7 @@ static int session_settings(PGconn *conn, struct error *err)
 		"SET enable_memoize = off;"
 		"SET enable_material = off;"
 		"SET jit = off;"
-		"SET plan_cache_mode = auto;"
+		"SET plan_cache_mode = force_generic_plan;"
 		"SET check_function_bodies = off;"
 		"SET tcp_keepalives_idle = 30;"
 		"SET tcp_keepalives_interval = 5;"
@@ -59,7 +60,8 @@ static int session_refuse_pooler(PGconn *conn, struct error *err)
 		if (strtol(PQgetvalue(res, 0, 0), NULL, 10) != PQbackendPID(conn)) {
 			error_set(err, ERROR_CONFIG, "PG-POOLER",
 				"a connection pooler stands in front of the target: sessions do not belong to us");
-			return error_remedy(err, "let target.uri name the server itself (host and port of PostgreSQL)");
+			return error_remedy(
+				err, "let target.uri name the server itself (host and port of PostgreSQL)");
 		}
 	}
 	return 0;
@@ -69,12 +71,14 @@ static int session_refuse_read_only(PGconn *conn, struct error *err)
 {
 	_cleanup_(PQclearp) PGresult *res = NULL;
 
-	if (pg_exec(conn, "SELECT pg_catalog.pg_is_in_recovery(), current_setting('default_transaction_read_only')",
+	if (pg_exec(conn,
+		    "SELECT pg_catalog.pg_is_in_recovery(), current_setting('default_transaction_read_only')",
 		    &res, err) < 0)
 		return -1;
 	if (*PQgetvalue(res, 0, 0) == 't')
 		/* a failover may be under way: the standby may become the primary */
-		return error_set(err, ERROR_TRANSIENT, "PG-READ-ONLY", "the target is a standby, it takes no writes");
+		return error_set(
+			err, ERROR_TRANSIENT, "PG-READ-ONLY", "the target is a standby, it takes no writes");
 	if (!strcmp(PQgetvalue(res, 0, 1), "on"))
 		return error_set(err, ERROR_TRANSIENT, "PG-READ-ONLY",
 			"the target is read-only (default_transaction_read_only)");

@@ -50,6 +50,8 @@ struct progress_row {
 	struct resume_box resume;	 /* as claim() found it; handed out in struct progress */
 	char identity[96];
 	uint8_t next[POSITION_BYTES]; /* parameter of the statement under way */
+	uint32_t by_ctid, by_key_every; /* see progress_by_key() */
+	unsigned long block;		/* of the row, when it was last looked up by key */
 };
 
 struct sink_postgres {

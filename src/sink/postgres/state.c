@@ -31,8 +31,8 @@ static int state_postgres_get(struct state *base, const char *key, struct buf *r
 	int r;
 
 	pthread_mutex_lock(&state->lock);
-	r = pg_exec_params(state->conn, "SELECT value FROM sluice.migration WHERE stream = $1 AND key = $2", 2,
-		values, &res, err);
+	r = pg_exec_params(state->conn, "SELECT value FROM sluice.migration WHERE stream = $1 AND key = $2",
+		2, values, &res, err);
 	pthread_mutex_unlock(&state->lock);
 	buf_clear(ret);
 	if (r < 0)
@@ -58,7 +58,8 @@ static int state_write(
 	int r;
 
 	if (!state->epoch)
-		return error_set(err, ERROR_BUG, "STATE", "the state is written before the stream was claimed");
+		return error_set(
+			err, ERROR_BUG, "STATE", "the state is written before the stream was claimed");
 	snprintf(epoch, sizeof(epoch), "%llu", (unsigned long long)state->epoch);
 	r = pg_exec(state->conn, "BEGIN; SET LOCAL synchronous_commit = on", NULL, err);
 	if (r == 0)
@@ -111,8 +112,8 @@ static int state_postgres_remove(struct state *base, const char *prefix, struct 
 
 	pthread_mutex_lock(&state->lock);
 	r = state_write(state,
-		"DELETE FROM sluice.migration WHERE stream = $1 AND pg_catalog.starts_with(key, $2)", 2, values,
-		err);
+		"DELETE FROM sluice.migration WHERE stream = $1 AND pg_catalog.starts_with(key, $2)", 2,
+		values, err);
 	pthread_mutex_unlock(&state->lock);
 	return r;
 }

@@ -183,7 +183,8 @@ static void put_insert_conflict(struct buf *sql, const struct statement_spec *sp
 	}
 	if (first)
 		buf_puts(sql, "NOTHING");
-	buf_puts(sql, " RETURNING 1) SELECT (SELECT pg_catalog.count(*) FROM i), (SELECT pg_catalog.count(*) FROM met)");
+	buf_puts(sql,
+		" RETURNING 1) SELECT (SELECT pg_catalog.count(*) FROM i), (SELECT pg_catalog.count(*) FROM met)");
 }
 
 static void put_update(struct buf *sql, const struct statement_spec *spec)

@@ -19,7 +19,7 @@ enum statement_kind {
 	STATEMENT_UPDATE,
 	STATEMENT_UPDATE_KEY, /* the key's columns are written too */
 	STATEMENT_DELETE,
-	STATEMENT_REPLACE,	/* one row; delete and insert where an identity column changes; result: rows */
+	STATEMENT_REPLACE, /* one row; delete and insert where an identity column changes; result: rows */
 	STATEMENT_UPDATE_WHOLE, /* one row, found by comparing all of it */
 	STATEMENT_DELETE_WHOLE,
 };
@@ -31,8 +31,8 @@ struct statement_param {
 	const char *equal;  /* key and guard: "OPERATOR(pg_catalog.=)" */
 	bool text;	    /* the parameter is text[]; its elements are cast */
 	bool key;	    /* part of the condition that finds the row (WHOLE: of the row to find) */
-	bool guard;	    /* REPLACE: an identity column beside the key: as it was, the row is updated without it */
-	bool set;	    /* is written */
+	bool guard; /* REPLACE: an identity column beside the key: as it was, the row is updated without it */
+	bool set;   /* is written */
 };
 
 struct statement_spec {

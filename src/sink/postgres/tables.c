@@ -48,7 +48,8 @@ static int tables_add(struct apply *apply, struct relation *rel, struct error *e
 	for (target = tables->targets; target; target = target->next) {
 		if (strcmp(target->name, rel->name) != 0 || strcmp(target->schema, rel->schema) != 0)
 			continue;
-		if (target->rel->fingerprint == rel->fingerprint && target->rel->n_columns == rel->n_columns) {
+		if (target->rel->fingerprint == rel->fingerprint &&
+			target->rel->n_columns == rel->n_columns) {
 			tables_bind(tables, rel, target);
 			return 0;
 		}
@@ -73,13 +74,14 @@ int tables_resolve(struct apply *apply, const struct batch *batch, struct error 
 	return 0;
 }
 
-int target_tables_find(struct apply *apply, const struct relation *rel, struct target **ret, struct error *err)
+int target_tables_find(
+	struct apply *apply, const struct relation *rel, struct target **ret, struct error *err)
 {
 	struct target_alias *alias = tables_alias(&apply->tables, rel);
 
 	if (!alias)
-		return error_set(err, ERROR_BUG, "RELATION", "relation %s.%s is not held by its batch", rel->schema,
-			rel->name);
+		return error_set(err, ERROR_BUG, "RELATION", "relation %s.%s is not held by its batch",
+			rel->schema, rel->name);
 	if (alias->target->broken) {
 		*err = alias->target->error;
 		return -1;

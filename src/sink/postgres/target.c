@@ -35,30 +35,30 @@
 	" WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p') ORDER BY a.attnum"
 
 /* one row per key column of every unique or exclusion index, the primary key first */
-#define INDEXES_SQL                                                                                          \
-	"SELECT i.indexrelid, ci.relname, i.indisunique, i.indimmediate,"                                    \
-	" i.indpred IS NOT NULL OR i.indexprs IS NOT NULL, k.number,"                                        \
-	" pg_catalog.format('OPERATOR(%I.%s)', op.nspname, o.oprname)"                                       \
-	" FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class ci ON ci.oid = i.indexrelid"                   \
-	" LEFT JOIN pg_catalog.pg_constraint con ON con.conindid = i.indexrelid"                             \
-	" AND con.conrelid = i.indrelid AND con.contype IN ('p', 'u', 'x')"                                  \
-	" CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k(number, position)"                \
-	" JOIN pg_catalog.pg_opclass oc ON oc.oid = i.indclass[k.position::int - 1]"                         \
+#define INDEXES_SQL                                                                                           \
+	"SELECT i.indexrelid, ci.relname, i.indisunique, i.indimmediate,"                                     \
+	" i.indpred IS NOT NULL OR i.indexprs IS NOT NULL, k.number,"                                         \
+	" pg_catalog.format('OPERATOR(%I.%s)', op.nspname, o.oprname)"                                        \
+	" FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class ci ON ci.oid = i.indexrelid"                    \
+	" LEFT JOIN pg_catalog.pg_constraint con ON con.conindid = i.indexrelid"                              \
+	" AND con.conrelid = i.indrelid AND con.contype IN ('p', 'u', 'x')"                                   \
+	" CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k(number, position)"                 \
+	" JOIN pg_catalog.pg_opclass oc ON oc.oid = i.indclass[k.position::int - 1]"                          \
 	" LEFT JOIN pg_catalog.pg_amop ao ON ao.amopfamily = oc.opcfamily AND ao.amoplefttype = oc.opcintype" \
-	" AND ao.amoprighttype = oc.opcintype AND ao.amopstrategy = 3 AND ao.amopmethod = 403"               \
+	" AND ao.amoprighttype = oc.opcintype AND ao.amopstrategy = 3 AND ao.amopmethod = 403"                \
 	" LEFT JOIN pg_catalog.pg_operator o ON o.oid = coalesce(con.conexclop[k.position::int], ao.amopopr)" \
-	" LEFT JOIN pg_catalog.pg_namespace op ON op.oid = o.oprnamespace"                                   \
-	" WHERE i.indrelid = $1 AND k.position <= i.indnkeyatts AND i.indisvalid"                            \
-	" AND (i.indisunique OR i.indisexclusion)"                                                           \
+	" LEFT JOIN pg_catalog.pg_namespace op ON op.oid = o.oprnamespace"                                    \
+	" WHERE i.indrelid = $1 AND k.position <= i.indnkeyatts AND i.indisvalid"                             \
+	" AND (i.indisunique OR i.indisexclusion)"                                                            \
 	" ORDER BY i.indisprimary DESC, i.indexrelid, k.position"
 
 /* what acts on its own when rows are written: in the table and in its partitions */
-#define ACTING_SQL                                                                                           \
+#define ACTING_SQL                                                                                                  \
 	"WITH p AS (SELECT $1::oid AS oid UNION SELECT relid FROM pg_catalog.pg_partition_tree($1::oid::regclass))" \
-	" SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger g JOIN p ON p.oid = g.tgrelid"                  \
-	" WHERE NOT g.tgisinternal AND g.tgenabled IN ($2, 'A'))"                                            \
-	" OR EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r JOIN p ON p.oid = r.ev_class"                     \
-	" WHERE r.ev_type <> '1' AND r.ev_enabled IN ($2, 'A')),"                                            \
+	" SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger g JOIN p ON p.oid = g.tgrelid"                         \
+	" WHERE NOT g.tgisinternal AND g.tgenabled IN ($2, 'A'))"                                                   \
+	" OR EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r JOIN p ON p.oid = r.ev_class"                            \
+	" WHERE r.ev_type <> '1' AND r.ev_enabled IN ($2, 'A')),"                                                   \
 	" pg_catalog.row_security_active($1::oid)"
 
 static void *target_alloc(size_t n, size_t size)
@@ -149,7 +149,8 @@ static void target_break(struct target *target, const struct error *err)
 }
 
 /* the name of the source's column type, when the target's server knows it too */
-static int target_type_name(PGconn *conn, const struct column *column, char *buf, size_t size, struct error *err)
+static int target_type_name(
+	PGconn *conn, const struct column *column, char *buf, size_t size, struct error *err)
 {
 	_cleanup_(PQclearp) PGresult *res = NULL;
 	char oid[16], modifier[16];
@@ -166,7 +167,8 @@ static int target_type_name(PGconn *conn, const struct column *column, char *buf
 	return 0;
 }
 
-static int target_missing_column(PGconn *conn, struct target *target, const struct column *column, struct error *err)
+static int target_missing_column(
+	PGconn *conn, struct target *target, const struct column *column, struct error *err)
 {
 	struct error missing = ERROR_INIT;
 	char type[80];
@@ -176,7 +178,8 @@ static int target_missing_column(PGconn *conn, struct target *target, const stru
 	error_set(&missing, ERROR_SCHEMA, "PG-COLUMN-MISSING",
 		"column %s of source table %s.%s does not exist in the target's table", column->name,
 		target->schema, target->name);
-	error_remedy(&missing, "ALTER TABLE %s ADD COLUMN \"%s\" %s; -- with the DEFAULT it has at the source",
+	error_remedy(&missing,
+		"ALTER TABLE %s ADD COLUMN \"%s\" %s; -- with the DEFAULT it has at the source",
 		target->sql_name, column->name, type);
 	target_break(target, &missing);
 	return 0;
@@ -191,9 +194,10 @@ static int target_narrow_column(PGconn *conn, struct target *target, const struc
 	if (target_type_name(conn, column, type, sizeof(type), err) < 0)
 		return -1;
 	error_set(&narrow, ERROR_SCHEMA, "PG-COLUMN-NARROW",
-		"column %s of %s.%s: the target's type would change values of %s in silence: %s", column->name,
-		target->schema, target->name, type, why);
-	error_remedy(&narrow, "ALTER TABLE %s ALTER COLUMN \"%s\" TYPE %s;", target->sql_name, to->name, type);
+		"column %s of %s.%s: the target's type would change values of %s in silence: %s",
+		column->name, target->schema, target->name, type, why);
+	error_remedy(
+		&narrow, "ALTER TABLE %s ALTER COLUMN \"%s\" TYPE %s;", target->sql_name, to->name, type);
 	target_break(target, &narrow);
 	return 0;
 }
@@ -218,8 +222,8 @@ static int target_map(PGconn *conn, struct target *target, struct error *err)
 		if (target->columns[to].generated)
 			continue;
 		if (column->type_oid && pg_type_is_builtin(column->type_oid))
-			why = target_narrows(column->type_oid, column->type_modifier, target->columns[to].base_oid,
-				target->columns[to].type_modifier);
+			why = target_narrows(column->type_oid, column->type_modifier,
+				target->columns[to].base_oid, target->columns[to].type_modifier);
 		if (why && !target->broken &&
 			target_narrow_column(conn, target, column, &target->columns[to], why, err) < 0)
 			return -1;
@@ -239,9 +243,10 @@ static int target_read_columns(PGconn *conn, struct target *target, struct error
 		return -1;
 	target->n_columns = (uint32_t)PQntuples(res);
 	if (!target->n_columns) {
-		error_set(&missing, ERROR_SCHEMA, "PG-TABLE-MISSING", "table %s.%s does not exist in the target",
-			target->schema, target->name);
-		error_remedy(&missing, "create it: pg_dump --schema-only --table='%s' <source> | psql <target>",
+		error_set(&missing, ERROR_SCHEMA, "PG-TABLE-MISSING",
+			"table %s.%s does not exist in the target", target->schema, target->name);
+		error_remedy(&missing,
+			"create it: pg_dump --schema-only --table='%s' <source> | psql <target>",
 			target->sql_name);
 		target_break(target, &missing);
 		return 0;
@@ -260,7 +265,8 @@ static bool target_index_finds(const struct target *target, const PGresult *res,
 	if (!field_bool(res, from, 2) || !field_bool(res, from, 3) || field_bool(res, from, 4))
 		return false;
 	for (int i = from; i < to; i++) {
-		uint32_t column = target_find_number(target, (int16_t)strtol(PQgetvalue(res, i, 5), NULL, 10));
+		uint32_t column =
+			target_find_number(target, (int16_t)strtol(PQgetvalue(res, i, 5), NULL, 10));
 
 		if (column == TARGET_SKIP || !target->columns[column].not_null ||
 			target_find_source(target, column) == TARGET_SKIP)
@@ -278,7 +284,8 @@ static void target_add_deferred(struct target *target, const PGresult *res, int 
 	def->columns = target_alloc((size_t)(to - from), sizeof(uint32_t));
 	def->operators = target_alloc((size_t)(to - from), sizeof(char *));
 	for (int i = from; i < to; i++) {
-		uint32_t column = target_find_number(target, (int16_t)strtol(PQgetvalue(res, i, 5), NULL, 10));
+		uint32_t column =
+			target_find_number(target, (int16_t)strtol(PQgetvalue(res, i, 5), NULL, 10));
 
 		if (column == TARGET_SKIP || PQgetisnull(res, i, 6))
 			def->uncheckable = true;
@@ -295,7 +302,8 @@ static void target_take_operators(struct target *target, const PGresult *res, in
 	if (!field_bool(res, from, 2) || field_bool(res, from, 4))
 		return;
 	for (int i = from; i < to; i++) {
-		uint32_t column = target_find_number(target, (int16_t)strtol(PQgetvalue(res, i, 5), NULL, 10));
+		uint32_t column =
+			target_find_number(target, (int16_t)strtol(PQgetvalue(res, i, 5), NULL, 10));
 
 		if (column == TARGET_SKIP || PQgetisnull(res, i, 6))
 			continue;

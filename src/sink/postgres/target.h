@@ -20,8 +20,8 @@
 
 struct target_column {
 	char *name;
-	char *type;  /* name for casts, without modifier */
-	char *equal; /* "OPERATOR(pg_catalog.=)": equality of the type's B-tree */
+	char *type;		     /* name for casts, without modifier */
+	char *equal;		     /* "OPERATOR(pg_catalog.=)": equality of the type's B-tree */
 	uint32_t type_oid, base_oid; /* base: of a domain; else equal */
 	int32_t type_modifier;
 	uint32_t array_oid; /* 0 = none, an array itself, or a composite: goes as text[] and is cast */
@@ -33,9 +33,9 @@ struct target_column {
 
 /* a unique or exclusion constraint whose check the replica role switches off: checked by us before commit */
 struct target_deferred {
-	char *name;	    /* of the constraint */
-	uint32_t *columns;  /* indexes of target columns */
-	char **operators;   /* per column: "OPERATOR(…)" */
+	char *name;	   /* of the constraint */
+	uint32_t *columns; /* indexes of target columns */
+	char **operators;  /* per column: "OPERATOR(…)" */
 	uint32_t n_columns;
 	bool uncheckable; /* with expressions or a predicate */
 	struct target_deferred *next;
@@ -51,16 +51,16 @@ struct target {
 	struct target_column *columns;
 	uint32_t n_columns;
 
-	struct relation *rel;	    /* referenced */
-	uint32_t *to_target;	    /* rel column → index in columns, or TARGET_SKIP */
-	uint32_t *keys;		    /* rel columns that find a row, in rel's order; none = compare whole rows */
+	struct relation *rel; /* referenced */
+	uint32_t *to_target;  /* rel column → index in columns, or TARGET_SKIP */
+	uint32_t *keys;	      /* rel columns that find a row, in rel's order; none = compare whole rows */
 	uint32_t n_keys;
 	uint32_t *insert_columns; /* rel columns that are written */
 	uint32_t n_insert;
-	bool always_key;      /* a key column is GENERATED ALWAYS AS IDENTITY: takes no UPDATE */
-	bool always_other;    /* another written column is */
-	bool triggers;	      /* triggers or rules act for us: source order only */
-	bool copy;	      /* COPY may be used: no row security */
+	bool always_key;   /* a key column is GENERATED ALWAYS AS IDENTITY: takes no UPDATE */
+	bool always_other; /* another written column is */
+	bool triggers;	   /* triggers or rules act for us: source order only */
+	bool copy;	   /* COPY may be used: no row security */
 	struct target_deferred *deferred;
 	const struct value **noted; /* keys written in this group, for deferred; see deferred.c */
 	uint32_t n_noted, cap_noted;
@@ -77,7 +77,8 @@ struct target {
  * a broken target, not an error.
  * Thread: the session's owner. Blocks: a few round trips. Return: 0 with *ret, negative.
  */
-int target_load(PGconn *conn, struct relation *rel, bool replica_role, struct target **ret, struct error *err);
+int target_load(
+	PGconn *conn, struct relation *rel, bool replica_role, struct target **ret, struct error *err);
 struct target *target_free(struct target *target);
 
 /** target_narrows() - why values of the source column could change in silence when written to this column, NULL when

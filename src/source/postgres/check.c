@@ -395,11 +395,16 @@ static void check_risks(struct checker *chk)
 		"SELECT pg_catalog.current_setting('max_slot_wal_keep_size'), (SELECT setting FROM pg_catalog.pg_settings WHERE "
 		"name = 'max_slot_wal_keep_size'), (SELECT wal_bytes / 1048576 * 3600 / GREATEST(extract(epoch FROM "
 		"pg_catalog.now() - stats_reset), 1) FROM pg_catalog.pg_stat_wal), (SELECT pg_catalog.count(*) FROM "
-		"pg_catalog.pg_prepared_xacts)");
+		"pg_catalog.pg_prepared_xacts), COALESCE(pg_catalog.current_setting('idle_replication_slot_timeout', true), '0')");
 
 	if (!res)
 		return;
 	check_wal_keep(chk, res);
+	if (strcmp(PQgetvalue(res, 0, 4), "0"))
+		finding_add(chk->out, FINDING_WARN, "PG-SLOT-IDLE",
+			"-- ALTER SYSTEM SET idle_replication_slot_timeout = 0; SELECT pg_reload_conf();",
+			"idle_replication_slot_timeout=%s: the slot is lost when sluice is stopped for that long",
+			PQgetvalue(res, 0, 4));
 	if (strcmp(PQgetvalue(res, 0, 3), "0"))
 		finding_add(chk->out, FINDING_WARN, "PG-PREPARED",
 			"-- SELECT gid, prepared, owner, database FROM pg_prepared_xacts;",

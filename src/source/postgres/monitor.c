@@ -181,7 +181,8 @@ int monitor_watch(struct pg_source *src, struct source_health *ret, struct error
 		return slot_lost_error(src->slot, slot.wal_status, err);
 	if (slot.exists)
 		slot_alarm(src, &slot, wal_rate(src, ret->head, now));
-	if (mono_until_ms(src->next_tables_check, now) == 0) {
+	/* the publication is made before the slot: without one there is nothing to compare */
+	if (slot.exists && mono_until_ms(src->next_tables_check, now) == 0) {
 		/* also after a failure: what cannot be read now is looked at again in its turn */
 		src->next_tables_check = mono_add_ms(now, TABLES_CHECK_MS);
 		if (tables_alarms(src, err) < 0)

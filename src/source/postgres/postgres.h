@@ -36,6 +36,7 @@ struct pg_stream {
 	struct mono window;
 	uint64_t window_messages;
 	bool fast, dry;
+	bool streaming; /* the server has accepted START_REPLICATION */
 };
 
 struct pg_source {

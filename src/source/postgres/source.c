@@ -221,6 +221,17 @@ static int slot_check(struct pg_source *src, const struct slot_info *slot, const
 	return 0;
 }
 
+static void starts_free(struct pg_source *src)
+{
+	for (uint32_t i = 0; i < src->n_starts; i++) {
+		free(src->starts[i].schema);
+		free(src->starts[i].name);
+	}
+	free(src->starts);
+	src->starts = NULL;
+	src->n_starts = 0;
+}
+
 /* the start points of tables that were read under a later snapshot than the slot's */
 static int load_starts(
 	struct pg_source *src, struct state *state, const struct source_tables *tables, struct error *err)
@@ -228,6 +239,8 @@ static int load_starts(
 	_cleanup_(buf_freep) struct buf key = BUF_INIT;
 	_cleanup_(buf_freep) struct buf value = BUF_INIT;
 
+	starts_free(src);
+	src->base.start_point_max = 0;
 	src->starts = calloc(tables->n + 1u, sizeof(*src->starts));
 	if (!src->starts)
 		abort();
@@ -389,11 +402,7 @@ static void source_free_postgres(struct source *base)
 
 	snapshot_postgres_free(base->snapshot);
 	stream_fini(src);
-	for (uint32_t i = 0; src->starts && i < src->n_starts; i++) {
-		free(src->starts[i].schema);
-		free(src->starts[i].name);
-	}
-	free(src->starts);
+	starts_free(src);
 	PQfinish(src->monitor);
 	PQfinish(src->sql);
 	free(src);

@@ -77,7 +77,7 @@ static int send_status(struct pg_source *src, struct error *err)
 }
 
 /* the next moment at which something has to be done without the server sending anything */
-static struct mono next_timer(const struct pg_stream *st)
+static struct mono next_timer(const struct pg_stream *st, bool heartbeats)
 {
 	struct mono next = st->next_status;
 
@@ -86,7 +86,7 @@ static struct mono next_timer(const struct pg_stream *st)
 
 		next = soon.us < next.us ? soon : next;
 	}
-	if (st->heartbeat) {
+	if (st->heartbeat && heartbeats) {
 		struct mono beat = mono_add_ms(st->last_heartbeat, HEARTBEAT_MS);
 
 		next = beat.us < next.us ? beat : next;
@@ -235,7 +235,8 @@ static int drain(struct pg_source *src, struct batch *batch, struct error *err)
 
 static void wait_readable(struct pg_stream *st, bool socket, int timeout_ms)
 {
-	int timer_ms = mono_until_ms(next_timer(st), mono_now());
+	/* without a batch a heartbeat that is due cannot be delivered: nothing to wake up for */
+	int timer_ms = mono_until_ms(next_timer(st, socket), mono_now());
 	struct pollfd fds[2] = {
 		{ .fd = st->wake_fd, .events = POLLIN },
 		{ .fd = PQsocket(st->conn), .events = (short)(POLLIN | (st->unsent ? POLLOUT : 0)) },
@@ -394,12 +395,23 @@ int stream_start(struct pg_source *src, uint64_t stored, int wake_fd, struct err
 	if (PQresultStatus(res) != PGRES_COPY_BOTH)
 		return stream_error(src, res, err);
 	PQsetnonblocking(st->conn, 1);
+	st->streaming = true;
 	return 0;
 }
 
 void stream_fini(struct pg_source *src)
 {
-	PQfinish(src->stream.conn);
+	struct pg_stream *st = &src->stream;
+	struct error ignored;
+
+	/* what was made durable last need not be sent again, and the slot is free sooner */
+	if (st->conn && PQstatus(st->conn) == CONNECTION_OK && st->streaming) {
+		if (st->confirmed > st->reported)
+			send_status(src, &ignored);
+		if (PQputCopyEnd(st->conn, NULL) > 0)
+			PQflush(st->conn);
+	}
+	PQfinish(st->conn);
 	src->stream.conn = NULL;
 	decode_fini(&src->stream.decode);
 }

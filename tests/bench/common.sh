@@ -1,0 +1,165 @@
+# shellcheck shell=bash
+# SPDX-FileCopyrightText: the sluice authors
+# SPDX-License-Identifier: Apache-2.0
+#
+# Sourced by run.sh: two private servers, loads, and measuring of one process. T0 is when the measured work began.
+
+ROWS=${ROWS:-1000000}           # rows inserted, then updated, by the backlog
+PER_TX=${PER_TX:-1000}          # rows in a transaction of it
+HOT_TX=${HOT_TX:-400000}        # one-row transactions over HOT_KEYS keys
+HOT_KEYS=${HOT_KEYS:-1000}
+COPY_ROWS=${COPY_ROWS:-8000000} # rows of the table that is copied
+ROUNDS=${ROUNDS:-3}             # A and B take turns this often; the medians are compared
+DB=bench
+HZ=$(getconf CLK_TCK)
+SLUICE=${SLUICE:-$ROOT/build/sluice}
+PGBIN=${PG_BINDIR:-$(dirname "$(printf '%s\n' /usr/lib/postgresql/*/bin/initdb | sort -t/ -k5 -n | tail -n 1)")}
+
+as_server() { # PostgreSQL refuses to run as root
+	if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi
+}
+free_port() {
+	python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+sql() { # blue|green STATEMENT...
+	local port=$BLUE_PORT args=() s
+	[ "$1" = blue ] || port=$GREEN_PORT
+	shift
+	for s in "$@"; do args+=(-c "$s"); done
+	PGOPTIONS="-c client_min_messages=warning" "$PGBIN/psql" -X -q -At -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$port" -U postgres -d $DB "${args[@]}"
+}
+uri() { # blue|green
+	local port=$BLUE_PORT
+	[ "$1" = blue ] || port=$GREEN_PORT
+	echo "postgresql://postgres@127.0.0.1:$port/$DB?sslmode=disable"
+}
+
+server() { # NAME PORT: durable, as in production; log_statement and the like stay off
+	as_server mkdir "$WORK/$1"
+	as_server "$PGBIN/initdb" -D "$WORK/$1" -A trust -U postgres -E UTF8 --locale=C.UTF-8 > /dev/null
+	as_server tee -a "$WORK/$1/postgresql.conf" > /dev/null <<-C
+		port = $2
+		listen_addresses = '127.0.0.1'
+		unix_socket_directories = '$WORK'
+		wal_level = logical
+		shared_buffers = 512MB
+		max_wal_size = 8GB
+		max_replication_slots = 20
+		max_wal_senders = 20
+		wal_retrieve_retry_interval = 100ms
+	C
+	as_server "$PGBIN/pg_ctl" -D "$WORK/$1" -l "$WORK/$1.log" -w start > /dev/null
+	"$PGBIN/psql" -X -q -h 127.0.0.1 -p "$2" -U postgres -d postgres -c "create database $DB"
+}
+
+servers_start() {
+	WORK=$(mktemp -d "${BENCH_DIR:-${TMPDIR:-/tmp}}/sluice-bench.XXXXXX")
+	chmod 755 "$WORK"
+	[ "$(id -u)" != 0 ] || chown postgres "$WORK"
+	BLUE_PORT=$(free_port) GREEN_PORT=$(free_port)
+	trap servers_stop EXIT
+	trap 'exit 130' INT TERM
+	server blue "$BLUE_PORT"
+	server green "$GREEN_PORT"
+	cat > "$WORK/sluice.yaml" <<-Y
+		name: bench
+		source: {uri: "$(uri blue)"}
+		target: {uri: "$(uri green)"}
+		http: {listen: "127.0.0.1:0"}
+	Y
+	sed 's/^target:.*/target: {type: discard}/' "$WORK/sluice.yaml" > "$WORK/reader.yaml"
+}
+servers_stop() {
+	local side
+	[ -z "${PID:-}" ] || kill -9 "$PID" 2> /dev/null
+	for side in blue green; do
+		[ ! -d "$WORK/$side" ] || as_server "$PGBIN/pg_ctl" -D "$WORK/$side" -m immediate stop > /dev/null 2>&1
+	done
+	rm -rf "$WORK"
+}
+
+PAYLOAD="rpad(md5(g::text) || md5((g + 1)::text), 100, 'x')"
+
+fresh_table() {
+	sql green "drop schema if exists sluice cascade" "drop table if exists t" "create table t(id bigint primary key, v int, payload text)"
+	sql blue "select pg_drop_replication_slot(slot_name) from pg_replication_slots where not active" \
+		"drop publication if exists p" "drop table if exists t" "create table t(id bigint primary key, v int, payload text)" \
+		"create publication p for table t" > /dev/null
+}
+# inserts, then updates of all rows, then a marker row; all of it in the slot `base`, which every run gets a copy of
+load_backlog() {
+	fresh_table
+	sql blue "select pg_create_logical_replication_slot('base', 'pgoutput')" > /dev/null
+	sql blue "set synchronous_commit = off" "do \$\$ declare i bigint := 0; begin
+		while i < $ROWS loop insert into t select g, 0, $PAYLOAD from generate_series(i + 1, i + $PER_TX) g; commit; i := i + $PER_TX; end loop;
+		i := 0;
+		while i < $ROWS loop update t set v = v + 1 where id between i + 1 and i + $PER_TX; commit; i := i + $PER_TX; end loop; end \$\$"
+	sql blue "insert into t values (-1, 0, 'end')" "vacuum analyze t" checkpoint
+}
+load_hot() {
+	fresh_table
+	sql blue "insert into t select g, 0, $PAYLOAD from generate_series(1, $HOT_KEYS) g" \
+		"select pg_create_logical_replication_slot('base', 'pgoutput')" > /dev/null
+	printf '\\set k random(1, %s)\nupdate t set v = v + 1 where id = :k;\n' "$HOT_KEYS" > "$WORK/hot.sql"
+	chmod 644 "$WORK/hot.sql"
+	PGOPTIONS="-c synchronous_commit=off" "$PGBIN/pgbench" -n -M prepared -f "$WORK/hot.sql" -c 8 -j 2 -t $((HOT_TX / 8)) \
+		-h 127.0.0.1 -p "$BLUE_PORT" -U postgres $DB > /dev/null 2>&1
+	sql blue "insert into t values (-1, 0, 'end')" checkpoint
+}
+slot_copy() { # NAME
+	sql blue "select pg_copy_logical_replication_slot('base', '$1')" > /dev/null
+}
+slot_drop() { # NAME: as soon as nobody holds it
+	until sql blue "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = '$1'" > /dev/null 2>&1; do
+		sleep 0.1
+	done
+}
+
+wall_since_start() { WALL=$(awk -v a="$T0" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.2f", b - a }'); }
+# measured PID ENDED...: waits until the command ENDED is true (or the process ends), sampling; sets WALL CPU RSS
+measured() {
+	local line fields n=0
+	PID=$1
+	shift
+	CPU=0 RSS=0
+	while :; do
+		if { read -r line < "/proc/$PID/stat"; } 2> /dev/null; then
+			read -ra fields <<< "${line##*) }"
+			[ "${fields[0]}" != Z ] || break
+			CPU=$((fields[11] + fields[12]))
+			n=$(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$PID/status" 2> /dev/null)
+			RSS=${n:-$RSS}
+		else
+			break
+		fi
+		if [ $# -gt 0 ] && "$@"; then break; fi
+		sleep 0.05
+	done
+	wall_since_start
+}
+marker_arrived() { # one short statement each time: a long one would hold the target's xmin back
+	[ -n "$(sql green "select 1 from t where id = -1")" ]
+}
+result() { # BENCH WHO
+	local cpu mb
+	cpu=$(awk -v t="$CPU" -v h="$HZ" 'BEGIN { printf "%.2f", t / h }')
+	mb=$(awk -v k="$RSS" 'BEGIN { printf "%.0f", k / 1024 }')
+	printf '%s\t%s\t%s\t%s\t%s\n' "$1" "$2" "$WALL" "$cpu" "$mb" >> "$WORK/results"
+	printf '  %-9s %-28s %7.2f s wall %7.2f s cpu %6d MB peak\n' "$1" "$2" "$WALL" "$cpu" "$mb"
+}
+# summary BENCH OTHER UNITS: medians of both, and the ratio
+summary() {
+	awk -F'\t' -v bench="$1" -v other="$2" -v units="$3" '
+		function median(a, n,   i, j, t) {
+			for (i = 2; i <= n; i++)
+				for (j = i; j > 1 && a[j] < a[j - 1]; j--) { t = a[j]; a[j] = a[j - 1]; a[j - 1] = t }
+			return n % 2 ? a[(n + 1) / 2] : (a[n / 2] + a[n / 2 + 1]) / 2
+		}
+		$1 == bench && $2 == "sluice" { n++; w[n] = $3; c[n] = $4; m[n] = $5 }
+		$1 == bench && $2 == other { k++; ow[k] = $3; oc[k] = $4; om[k] = $5 }
+		END {
+			a = median(w, n); b = median(ow, k)
+			printf "%s: sluice %.2f s (%.0f per second, cpu %.2f s, %d MB), %s %.2f s (%.0f per second, cpu %.2f s, %d MB), ratio %.2f\n",
+				bench, a, units / a, median(c, n), median(m, n), other, b, units / b, median(oc, k), median(om, k), b / a
+		}' "$WORK/results"
+}
