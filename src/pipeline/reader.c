@@ -128,6 +128,9 @@ static int reader_turn(struct reader *rd, struct error *err)
 	r = at->src->ops->read(at->src, rd->batch, timeout_ms, err);
 	if (r < 0)
 		return r;
+	/* what was read may all have been filtered: its bytes are in the batch, and no record */
+	if (rd->batch && !rd->batch->n_records && batch_is_full(rd->batch))
+		rd->batch = batch_free(rd->batch);
 	if (!rd->batch || !rd->batch->n_records)
 		return 0;
 	if (!hold && rd->batch->n_records < SMALL_BATCH_RECORDS && !batch_is_full(rd->batch) &&

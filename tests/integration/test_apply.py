@@ -92,7 +92,9 @@ def test_A14_dead_letters(blue, green, make):
     s.wait_synced()
     green.sql("alter table t add constraint small check (v < 1000)")
     blue.sql("begin", "insert into t(id, v) values (1, 1)", "insert into t(id, v, w) values (2, 5000, 'secretvalue')",
-             "insert into t(id, v) values (3, 3)", "commit", "update t set v = 7 where id = 2", "update t set v = 8 where id = 3")
+             "insert into t(id, v) values (3, 3)", "commit")
+    s.wait_applied()  # else the later UPDATE could mend the row before it is written
+    blue.sql("update t set v = 7 where id = 2", "update t set v = 8 where id = 3")
     s.wait_applied()
     assert green.rows("select id, v from t order by id") == [(1, 1), (3, 8)]
     # the key is blocked: its later records wait behind the first one

@@ -57,6 +57,7 @@ def build(db, where):
 
 
 def fill(db):
+    db.sql("set xmloption = content")
     for i, (type_name, values) in enumerate(VALUES.items()):
         for value in [*values, "null"]:
             db.sql(f"insert into v{i}(v) values (({value})::{type_name})")

@@ -15,18 +15,22 @@ SETTINGS = ("set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres'; set tim
             "set extra_float_digits = 3; set bytea_output = 'hex'; set lc_monetary = 'C'; set search_path = public")
 
 
+def quoted(table):
+    return ".".join('"' + part.replace('"', '""') + '"' for part in table)
+
+
 def tables(db):
     return {(s, t): cols for s, t, cols in db.rows(QUERY)}
 
 
 def digest(db, table, columns):
-    name = '"{}"."{}"'.format(*table)
+    name = quoted(table)
     row = "concat_ws('|', {})".format(", ".join(f"coalesce({c}::text, '~null~')" for c in columns)) if columns else "''"
     return db.rows(f"select count(*), md5(string_agg(h, '' order by h)) from (select md5({row}) as h from {name}) x")[0]
 
 
 def sample(db, table, columns):
-    name = '"{}"."{}"'.format(*table)
+    name = quoted(table)
     row = "concat_ws('|', {})".format(", ".join(f"coalesce({c}::text, '~null~')" for c in columns)) if columns else "''"
     return {r[0] for r in db.rows(f"select left({row}, 300) from {name} limit 20000")}
 

@@ -100,6 +100,8 @@ class Cluster:
                 os.kill(int(child), signal.SIGKILL)
         wait_until(lambda: not any(os.path.exists(f"/proc/{p}") and "Z" not in state(p) for p in [pid, *children]),
                    30, "server processes gone")
+        # a process id that is used again would look like the old server to pg_ctl
+        subprocess.run(as_server_user(["rm", "-f", str(self.data / "postmaster.pid")]), check=True, cwd="/")
 
     def log(self):
         return self.logfile.read_text(errors="replace") if self.logfile.exists() else ""

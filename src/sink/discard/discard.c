@@ -66,6 +66,10 @@ static int discard_apply(
 
 		for (uint32_t k = span->from; k < span->to; k++)
 			discard_count(&span->batch->records[k], ret);
+		/* no look at the rows: the span's share of its batch */
+		if (span->to > span->from)
+			ret->bytes +=
+				span->batch->arena.bytes * (span->to - span->from) / span->batch->n_records;
 	}
 	ret->records = ret->inserts + ret->updates + ret->deletes + ret->truncates;
 	return 0;

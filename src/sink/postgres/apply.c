@@ -526,8 +526,12 @@ int apply_idle(struct apply *apply, struct error *err)
 {
 	int r;
 
-	if (!apply->open)
-		return 0;
+	if (!apply->open) {
+		/* letters that were resolved meanwhile unblock their keys, also while nothing comes */
+		if (!apply->blocked)
+			return 0;
+		return queue_leave(&apply->sink->queue, err) < 0 ? -1 : letters_load(apply, err);
+	}
 	if (queue_enter(&apply->sink->queue, err) < 0 || apply_sql(apply, "SELECT 1", err) < 0)
 		return -1;
 	r = queue_wait(&apply->sink->queue, err);

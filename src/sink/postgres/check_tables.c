@@ -175,10 +175,14 @@ static void check_key(struct check *check, const struct target *target)
 
 static void check_table(struct check *check, struct relation *rel, struct tally *tally)
 {
+	const struct target_options opt = {
+		.replica_role = check->replica_role,
+		.ignore_missing = check->ctx->cfg->apply.ddl == DDL_IGNORE,
+	};
 	struct target *target = NULL;
 	struct error err = ERROR_INIT;
 
-	if (target_load(check->conn, rel, check->replica_role, &target, &err) < 0) {
+	if (target_load(check->conn, rel, &opt, &target, &err) < 0) {
 		check_add_error(check, &err);
 		return;
 	}

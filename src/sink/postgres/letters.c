@@ -25,6 +25,7 @@
 struct blocked {
 	uint8_t (*hashes)[HASH_BYTES];
 	uint32_t n, cap;
+	uint64_t letters; /* pending ones, also those without a key */
 	struct mono read;
 };
 
@@ -78,16 +79,20 @@ static int hash_record(struct apply *apply, const struct record *rec, const stru
 	return memcmp(out[0], out[1], HASH_BYTES) ? 2 : 1;
 }
 
-static void blocked_add(struct apply *apply, const uint8_t hash[HASH_BYTES])
+static void blocked_letter(struct apply *apply)
 {
-	struct blocked *blocked = apply->blocked;
-
-	if (!blocked) {
-		blocked = apply->blocked = calloc(1, sizeof(*blocked));
-		if (!blocked)
+	if (!apply->blocked) {
+		apply->blocked = calloc(1, sizeof(*apply->blocked));
+		if (!apply->blocked)
 			abort();
-		blocked->read = mono_now();
+		apply->blocked->read = mono_now();
 	}
+	apply->blocked->letters++;
+	metric_set(&apply->sink->base.ctx->metrics->dead_letters_pending, apply->blocked->letters);
+}
+
+static void blocked_add(struct blocked *blocked, const uint8_t hash[HASH_BYTES])
+{
 	if (blocked->n == blocked->cap) {
 		blocked->cap = blocked->cap ? blocked->cap * 2 : 16;
 		blocked->hashes = realloc(blocked->hashes, blocked->cap * sizeof(*blocked->hashes));
@@ -105,20 +110,22 @@ int letters_load(struct apply *apply, struct error *err)
 	if (apply->blocked && mono_diff_us(mono_now(), apply->blocked->read) < RELOAD_MS * 1000)
 		return 0;
 	if (pg_exec_params(apply->sink->conn,
-		    "SELECT key_hash FROM sluice.dead_letters WHERE stream = $1 AND state = 'pending'"
-		    " AND key_hash IS NOT NULL",
+		    "SELECT coalesce(key_hash, '') FROM sluice.dead_letters WHERE stream = $1"
+		    " AND state = 'pending'",
 		    1, values, &res, err) < 0)
 		return -1;
 	letters_free(apply->blocked);
 	apply->blocked = NULL;
+	metric_set(&apply->sink->base.ctx->metrics->dead_letters_pending, 0);
 	for (int i = 0; i < PQntuples(res); i++) {
 		size_t len = 0;
 		uint8_t *hash = PQunescapeBytea((const unsigned char *)PQgetvalue(res, i, 0), &len);
 
 		if (!hash)
 			abort();
+		blocked_letter(apply);
 		for (size_t from = 0; from + HASH_BYTES <= len; from += HASH_BYTES)
-			blocked_add(apply, hash + from);
+			blocked_add(apply->blocked, hash + from);
 		PQfreemem(hash);
 	}
 	return 0;
@@ -177,8 +184,9 @@ int letters_put(struct apply *apply, const struct record *rec, const struct erro
 		    err) < 0 ||
 		queue_exec(queue, "", &(struct queue_params){ 10, values, lengths, formats }, &item, err) < 0)
 		return -1;
+	blocked_letter(apply);
 	for (int i = 0; i < n; i++)
-		blocked_add(apply, hashes[i]);
+		blocked_add(apply->blocked, hashes[i]);
 	apply->result.dead_letters++;
 	apply->check_rows = true;
 	return 0;

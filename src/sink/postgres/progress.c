@@ -287,7 +287,6 @@ int progress_put(struct sink_postgres *sink, const struct progress_next *next, s
 	const char *values[7];
 	int lengths[7] = { POSITION_BYTES, (int)next->resume.len, 8, 0, 0, POSITION_BYTES, 0 };
 	const int formats[7] = { 1, 1, 1, 0, 0, 1, 0 };
-
 	bool by_key = progress_by_key(&sink->progress);
 
 	position_encode(next->position, sink->progress.next);

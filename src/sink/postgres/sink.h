@@ -49,7 +49,7 @@ struct progress_row {
 	struct progress_version current; /* as the open transaction sees it */
 	struct resume_box resume;	 /* as claim() found it; handed out in struct progress */
 	char identity[96];
-	uint8_t next[POSITION_BYTES]; /* parameter of the statement under way */
+	uint8_t next[POSITION_BYTES];	/* parameter of the statement under way */
 	uint32_t by_ctid, by_key_every; /* see progress_by_key() */
 	unsigned long block;		/* of the row, when it was last looked up by key */
 };

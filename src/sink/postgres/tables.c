@@ -43,6 +43,10 @@ static void tables_bind(struct tables *tables, struct relation *rel, struct targ
 static int tables_add(struct apply *apply, struct relation *rel, struct error *err)
 {
 	struct tables *tables = &apply->tables;
+	const struct target_options opt = {
+		.replica_role = apply->sink->replica_role,
+		.ignore_missing = apply->sink->cfg->apply.ddl == DDL_IGNORE,
+	};
 	struct target *target;
 
 	for (target = tables->targets; target; target = target->next) {
@@ -56,7 +60,7 @@ static int tables_add(struct apply *apply, struct relation *rel, struct error *e
 		tables->stale = true;
 	}
 	if (queue_leave(&apply->sink->queue, err) < 0 ||
-		target_load(apply->sink->conn, rel, apply->sink->replica_role, &target, err) < 0)
+		target_load(apply->sink->conn, rel, &opt, &target, err) < 0)
 		return -1;
 	target->next = tables->targets;
 	tables->targets = target;

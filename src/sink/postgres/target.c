@@ -215,6 +215,8 @@ static int target_map(PGconn *conn, struct target *target, struct error *err)
 
 		target->to_target[i] = TARGET_SKIP;
 		if (to == TARGET_SKIP) {
+			if (target->ignore_missing && !column->key)
+				continue;
 			if (!target->broken && target_missing_column(conn, target, column, err) < 0)
 				return -1;
 			continue;
@@ -346,9 +348,18 @@ static void target_take_identity(struct target *target)
 
 	if (rel->identity == IDENTITY_FULL)
 		return;
-	for (uint32_t i = 0; i < rel->n_columns; i++)
-		if (rel->columns[i].key && target->to_target[i] == TARGET_SKIP)
-			return;
+	for (uint32_t i = 0; i < rel->n_columns; i++) {
+		struct error err = ERROR_INIT;
+
+		if (!rel->columns[i].key || target->to_target[i] != TARGET_SKIP)
+			continue;
+		error_set(&err, ERROR_SCHEMA, "PG-KEY-GENERATED",
+			"key column %s of %s.%s is not an ordinary column in the target: rows cannot be found by it",
+			rel->columns[i].name, rel->schema, rel->name);
+		if (!target->broken)
+			target_break(target, &err);
+		return;
+	}
 	for (uint32_t i = 0; i < rel->n_columns; i++)
 		if (rel->columns[i].key)
 			target->keys[target->n_keys++] = i;
@@ -383,13 +394,15 @@ static int target_read_acting(PGconn *conn, struct target *target, bool replica_
 	return 0;
 }
 
-int target_load(PGconn *conn, struct relation *rel, bool replica_role, struct target **ret, struct error *err)
+int target_load(PGconn *conn, struct relation *rel, const struct target_options *opt, struct target **ret,
+	struct error *err)
 {
 	struct target *target = target_alloc(1, sizeof(*target));
 	_cleanup_(buf_freep) struct buf name = BUF_INIT;
 	int r;
 
 	target->rel = relation_ref(rel);
+	target->ignore_missing = opt->ignore_missing;
 	target->schema = rel->schema;
 	target->name = rel->name;
 	pg_put_name(&name, rel->schema, rel->name);
@@ -398,11 +411,11 @@ int target_load(PGconn *conn, struct relation *rel, bool replica_role, struct ta
 	if (r == 0 && target->n_columns)
 		r = target_map(conn, target, err);
 	if (r == 0 && target->n_columns)
-		r = target_read_indexes(conn, target, replica_role, err);
+		r = target_read_indexes(conn, target, opt->replica_role, err);
 	if (r == 0 && target->n_columns) {
 		target_take_identity(target);
 		target_mark_identity(target);
-		r = target_read_acting(conn, target, replica_role, err);
+		r = target_read_acting(conn, target, opt->replica_role, err);
 	}
 	if (r < 0) {
 		target_free(target);

@@ -57,10 +57,11 @@ struct target {
 	uint32_t n_keys;
 	uint32_t *insert_columns; /* rel columns that are written */
 	uint32_t n_insert;
-	bool always_key;   /* a key column is GENERATED ALWAYS AS IDENTITY: takes no UPDATE */
-	bool always_other; /* another written column is */
-	bool triggers;	   /* triggers or rules act for us: source order only */
-	bool copy;	   /* COPY may be used: no row security */
+	bool always_key;     /* a key column is GENERATED ALWAYS AS IDENTITY: takes no UPDATE */
+	bool always_other;   /* another written column is */
+	bool ignore_missing; /* columns that the target lacks are left out */
+	bool triggers;	     /* triggers or rules act for us: source order only */
+	bool copy;	     /* COPY may be used: no row security */
 	struct target_deferred *deferred;
 	const struct value **noted; /* keys written in this group, for deferred; see deferred.c */
 	uint32_t n_noted, cap_noted;
@@ -72,13 +73,18 @@ struct target {
 	struct target *next;
 };
 
+struct target_options {
+	bool replica_role;   /* of the session that writes */
+	bool ignore_missing; /* a column that the target lacks is left out (but for the key) */
+};
+
 /**
  * target_load() - reads the table's catalog and maps the relation to it. A table or column that is missing makes
  * a broken target, not an error.
  * Thread: the session's owner. Blocks: a few round trips. Return: 0 with *ret, negative.
  */
-int target_load(
-	PGconn *conn, struct relation *rel, bool replica_role, struct target **ret, struct error *err);
+int target_load(PGconn *conn, struct relation *rel, const struct target_options *opt, struct target **ret,
+	struct error *err);
 struct target *target_free(struct target *target);
 
 /** target_narrows() - why values of the source column could change in silence when written to this column, NULL when

@@ -5,7 +5,7 @@
  * A source that makes its own transactions: the trivial driver to copy, and a load for measuring without a server.
  * Transaction n (from 1) is always the same for the same settings, so a stream can be resumed anywhere: position.major
  * and the resume point are n. Keys are dealt out so that every operation fits what is there: a pass over all keys inserts
- * them, the next updates, the third deletes.
+ * them, the next updates, the third deletes. A transaction of any size is made in parts as batches have room.
  */
 
 #include <poll.h>
@@ -22,8 +22,10 @@ struct generator {
 	struct source base;
 	struct relation *rel;
 	int wake_fd;
-	uint64_t next; /* transaction */
-	atomic_uint_fast64_t made;
+	uint64_t next;		   /* transaction that is made next, or in the making */
+	uint64_t row;		   /* of it: 0 = its BEGIN comes next, above rows_per_transaction its END */
+	struct wall commit_time;   /* of it */
+	atomic_uint_fast64_t made; /* the last one whose END was made */
 };
 
 static struct generator *generator_of(struct source *src)
@@ -61,31 +63,41 @@ static int generator_start(
 
 	gen->wake_fd = wake_fd;
 	gen->next = resume_number(start->resume) + 1;
+	gen->row = 0;
 	atomic_store(&gen->made, gen->next - 1);
 	return 0;
 }
 
-static struct value text(struct arena *arena, const char *s)
+/* a number in digits */
+static struct value digits(struct arena *arena, uint64_t n)
 {
-	uint32_t len = (uint32_t)strlen(s);
+	uint8_t text[20];
+	uint32_t at = sizeof(text);
 
-	return (struct value){ .data = arena_dup(arena, s, len), .len = len, .state = VALUE_PRESENT };
+	do
+		text[--at] = (uint8_t)('0' + n % 10);
+	while (n /= 10);
+	return (struct value){
+		.data = arena_dup(arena, text + at, sizeof(text) - at),
+		.len = (uint32_t)sizeof(text) - at,
+		.state = VALUE_PRESENT,
+	};
 }
 
-static void make_row(struct generator *gen, struct batch *batch, uint64_t transaction, uint64_t row)
+/* n counts rows from 0 over all transactions */
+static void make_row(struct generator *gen, struct batch *batch, uint64_t n)
 {
-	uint64_t keys = gen->base.ctx->cfg->source.generator.keys, n = row - 1;
 	static const enum record_op ops[] = { RECORD_INSERT, RECORD_UPDATE, RECORD_DELETE };
+	uint64_t keys = gen->base.ctx->cfg->source.generator.keys;
+	uint64_t seed = gen->base.ctx->cfg->source.generator.seed;
 	uint32_t bytes = gen->base.ctx->cfg->source.generator.row_bytes;
 	struct value *values = arena_alloc(&batch->arena, 2 * sizeof(*values));
 	struct record *rec = batch_add(batch);
-	char id[24];
 
-	snprintf(id, sizeof(id), "%llu", (unsigned long long)(n % keys + 1));
 	rec->op = (uint8_t)ops[n / keys % 3];
 	rec->rel = batch_hold(batch, gen->rel);
-	rec->pos.major = transaction;
-	values[0] = text(&batch->arena, id);
+	rec->pos = (struct position){ gen->next, gen->row };
+	values[0] = digits(&batch->arena, n % keys + 1);
 	if (rec->op == RECORD_DELETE) {
 		values[1] = (struct value){ .state = VALUE_ABSENT };
 		rec->before = values;
@@ -93,38 +105,54 @@ static void make_row(struct generator *gen, struct batch *batch, uint64_t transa
 		return;
 	}
 	values[1] = (struct value){ .len = bytes, .state = VALUE_PRESENT };
-	values[1].data = memset(arena_alloc(&batch->arena, bytes),
-		'a' + (int)((n + gen->base.ctx->cfg->source.generator.seed) % 26), bytes);
+	values[1].data = memset(arena_alloc(&batch->arena, bytes), 'a' + (int)((n + seed) % 26), bytes);
 	rec->after = values;
 }
 
-static void make_transaction(struct generator *gen, struct batch *batch)
+static void make_begin(struct generator *gen, struct batch *batch)
 {
-	uint64_t rows = gen->base.ctx->cfg->source.generator.rows_per_transaction, n = gen->next++;
 	struct record_begin *begin = arena_alloc(&batch->arena, sizeof(*begin));
-	struct record_end *end = arena_alloc(&batch->arena, sizeof(*end));
-	uint64_t wire = __builtin_bswap64(n);
 	struct record *rec = batch_add(batch);
 
-	*begin = (struct record_begin){ .commit_time = wall_now(), .xid = n };
+	gen->commit_time = wall_now();
+	*begin = (struct record_begin){ .commit_time = gen->commit_time, .xid = gen->next };
 	rec->op = RECORD_BEGIN;
 	rec->begin = begin;
-	rec->pos.major = n;
-	for (uint64_t i = 1; i <= rows; i++) {
-		make_row(gen, batch, n, (n - 1) * rows + i);
-		batch->records[batch->n_records - 1].pos.minor = i;
-	}
+	rec->pos.major = gen->next;
+}
+
+static void make_end(struct generator *gen, struct batch *batch)
+{
+	struct record_end *end = arena_alloc(&batch->arena, sizeof(*end));
+	uint64_t wire = __builtin_bswap64(gen->next);
+	struct record *rec = batch_add(batch);
+
 	*end = (struct record_end){
-		.commit_time = begin->commit_time,
-		.xid = n,
+		.commit_time = gen->commit_time,
+		.xid = gen->next,
 		.resume = { arena_dup(&batch->arena, &wire, sizeof(wire)), sizeof(wire) },
-		.n_records = rows,
+		.n_records = gen->base.ctx->cfg->source.generator.rows_per_transaction,
 	};
-	rec = batch_add(batch);
 	rec->op = RECORD_END;
 	rec->end = end;
-	rec->pos = (struct position){ n, POSITION_END };
-	atomic_store(&gen->made, n);
+	rec->pos = (struct position){ gen->next, POSITION_END };
+}
+
+static void make_record(struct generator *gen, struct batch *batch)
+{
+	uint64_t rows = gen->base.ctx->cfg->source.generator.rows_per_transaction;
+
+	if (!gen->row) {
+		make_begin(gen, batch);
+	} else if (gen->row <= rows) {
+		make_row(gen, batch, (gen->next - 1) * rows + gen->row - 1);
+	} else {
+		make_end(gen, batch);
+		atomic_store(&gen->made, gen->next++);
+		gen->row = 0;
+		return;
+	}
+	gen->row++;
 }
 
 static int generator_read(struct source *src, struct batch *batch, int timeout_ms, struct error *err)
@@ -134,7 +162,7 @@ static int generator_read(struct source *src, struct batch *batch, int timeout_m
 	bool any = false;
 
 	while (batch && !batch_is_full(batch) && (!last || gen->next <= last)) {
-		make_transaction(gen, batch);
+		make_record(gen, batch);
 		any = true;
 	}
 	if (!any) {

@@ -199,6 +199,9 @@ static void publication_missing(struct checker *chk)
 	for (uint32_t i = 0; i < chk->tables.n; i++) {
 		foreign += !chk->tables.items[i].is_owner;
 		without += !chk->tables.items[i].identity;
+		/* the findings before this one give every table its identity */
+		if (chk->cfg->postgresql.no_identity != NO_IDENTITY_INSERT_ONLY)
+			chk->tables.items[i].identity = true;
 	}
 	if (!foreign)
 		return;
@@ -214,9 +217,30 @@ static void publication_missing(struct checker *chk)
 	fail_exit(chk, EXIT_PERMISSION);
 }
 
+/* what brings a publication that is there in line; "" = only tables that are too many */
+static void publication_add(struct checker *chk, struct buf *sql)
+{
+	for (uint32_t i = 0; i < chk->tables.n; i++) {
+		const struct source_table *t = &chk->tables.items[i];
+
+		if (t->published)
+			continue;
+		if (!sql->len) {
+			buf_puts(sql, "ALTER PUBLICATION ");
+			pg_put_ident(sql, chk->cfg->postgresql.publication);
+			buf_puts(sql, " ADD TABLE ");
+		} else {
+			buf_puts(sql, ", ");
+		}
+		pg_put_name(sql, t->schema, t->name);
+	}
+	if (sql->len)
+		buf_puts(sql, ";");
+}
+
 static void check_publication(struct checker *chk)
 {
-	_cleanup_(buf_freep) struct buf text = BUF_INIT;
+	_cleanup_(buf_freep) struct buf text = BUF_INIT, sql = BUF_INIT;
 	struct error err = ERROR_INIT;
 	int there = publication_exists(chk->conn, chk->cfg->postgresql.publication, &err);
 	uint64_t missing;
@@ -232,7 +256,8 @@ static void check_publication(struct checker *chk)
 	} else if (there == 0) {
 		publication_missing(chk);
 	} else if (text.len) {
-		finding_add(chk->out, FINDING_FAIL, "PG-PUBLICATION", NULL,
+		publication_add(chk, &sql);
+		finding_add(chk->out, FINDING_FAIL, "PG-PUBLICATION", sql.len ? buf_str(&sql) : NULL,
 			"publication %s does not fit source.include: %s", chk->cfg->postgresql.publication,
 			buf_str(&text));
 		fail_exit(chk, EXIT_CONFIG);

@@ -94,7 +94,7 @@ static int direct_recv(struct transport *t, int timeout_ms, struct batch **ret, 
 	bool ended;
 
 	*ret = direct_take(direct);
-	if (!*ret && timeout_ms > 0) {
+	if (!*ret && timeout_ms != 0) {
 		atomic_store(&direct->sleeping, true);
 		*ret = direct_take(direct);
 		if (!*ret && !atomic_load(&direct->ended))
