@@ -45,6 +45,12 @@ meson_tests() { # DIR
 }
 
 run_unit() {
+	say "release build, warnings are errors"
+	if tree release --buildtype=release -Dwerror=true -Dtests=false && ninja -C "$BUILD/release" > "$BUILD/build.log" 2>&1; then
+		count 1 0
+	else
+		tail -n 40 "$BUILD/build.log"; count 0 1
+	fi
 	say "unit and golden tests, address and undefined behaviour sanitizers"
 	meson_tests asan
 	say "unit tests, thread sanitizer"

@@ -3,8 +3,8 @@
 #pragma once
 
 /*
- * Memory by lifetime. A `block_pool` owns a fixed budget and hands out blocks; an `arena` takes blocks from it
- * and frees everything at once. The pool is where back-pressure begins: a reader that gets no block waits
+ * Memory by lifetime. A `block_pool` owns a fixed budget and hands out blocks; an `arena` takes blocks from
+ * it and frees everything at once. The pool is where back-pressure begins: a reader that gets no block waits
  * until the applier has given some back. Blocks are recycled, so steady state makes no system call.
  */
 
@@ -77,7 +77,8 @@ static inline void *arena_dup(struct arena *arena, const void *data, size_t byte
 }
 
 /**
- * arena_vector() - moves a growing array to a larger block of its own, which counts and lives like all of the arena.
+ * arena_vector() - moves a growing array to a larger block of its own, which counts and lives like all of the
+ * arena.
  * @old: what an earlier call returned, or NULL; given back, so it must not be used any more.
  * @used_bytes: how much of it is copied. @ret_bytes: the room of the new one, at least `bytes`.
  * Thread: the arena's owner. Blocks: never.

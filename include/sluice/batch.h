@@ -3,9 +3,9 @@
 #pragma once
 
 /*
- * A batch is the unit of memory: an arena, its records in source order, references to their relations. It is not a
- * transaction: it may hold many, or a part of one. One thread owns it at a time; the transport hands it on.
- * A snapshot chunk's batch may hold `raw` bytes instead of records (see snapshot.h).
+ * A batch is the unit of memory: an arena, its records in source order, references to their relations. It is
+ * not a transaction: it may hold many, or a part of one. One thread owns it at a time; the transport hands it
+ * on. A snapshot chunk's batch may hold `raw` bytes instead of records (see snapshot.h).
  */
 
 #include <stdbool.h>

@@ -3,9 +3,9 @@
 #pragma once
 
 /*
- * Dead letters: records that could not be applied, kept whole in the target (sluice.dead_letters) until a person
- * decides. As long as one is pending its key is blocked: later records of that key follow it, so retrying in order
- * of id loses nothing. For the commands; each call opens and closes a session of its own.
+ * Dead letters: records that could not be applied, kept whole in the target (sluice.dead_letters) until a
+ * person decides. As long as one is pending its key is blocked: later records of that key follow it, so
+ * retrying in order of id loses nothing. For the commands; each call opens and closes a session of its own.
  */
 
 #include <stdbool.h>

@@ -33,9 +33,11 @@ enum metric_kind { METRIC_COUNTER, METRIC_GAUGE };
 	X(COUNTER, missing_rows, "missing_rows_total", "UPDATE or DELETE that found no row")                 \
 	X(COUNTER, conflicts, "conflicts_total", "INSERT that met a row written by someone else")            \
 	X(COUNTER, log_dropped, "log_lines_dropped_total", "Log lines dropped because stderr was full")      \
-	X(COUNTER, verified_rows, "verified_rows_total", "Rows compared by verify")                                \
-	X(GAUGE, verify_differences, "verify_differences_unresolved", "Rows that differ after the last verify")    \
-	X(GAUGE, verify_success_s, "verify_last_success_timestamp_seconds", "End of the last verify without differences") \
+	X(COUNTER, verified_rows, "verified_rows_total", "Rows compared by verify")                          \
+	X(GAUGE, verify_differences, "verify_differences_unresolved",                                        \
+		"Rows that differ after the last verify")                                                    \
+	X(GAUGE, verify_success_s, "verify_last_success_timestamp_seconds",                                  \
+		"End of the last verify without differences")                                                \
 	X(GAUGE, queue_bytes, "queue_bytes", "Bytes held between reader and applier")                        \
 	X(GAUGE, queue_records, "queue_records", "Records held between reader and applier")                  \
 	X(GAUGE, dead_letters_pending, "dead_letters_pending", "Dead letters neither retried nor discarded") \

@@ -5,11 +5,12 @@
 /*
  * The net effect of a group of records per key, for sinks that write in bulk. Pure: no I/O.
  *
- * Input: the row records of a group in order. Output per relation: the rows to delete, to update, to insert, each key at
- * most once, such that writing deletes, then updates, then inserts gives the same end state as replaying the records,
- * whether relation by relation or all deletes before all updates before all inserts. Keys are compared byte by byte on the replica identity's columns. A partial update (absent
- * columns) merges into an earlier insert or update of the same key. What cannot be reduced ends the run: the caller
- * writes the run, applies that record in order, and goes on behind it.
+ * Input: the row records of a group in order. Output per relation: the rows to delete, to update, to insert,
+ * each key at most once, such that writing deletes, then updates, then inserts gives the same end state as
+ * replaying the records, whether relation by relation or all deletes before all updates before all inserts.
+ * Keys are compared byte by byte on the replica identity's columns. A partial update (absent columns) merges
+ * into an earlier insert or update of the same key. What cannot be reduced ends the run: the caller writes
+ * the run, applies that record in order, and goes on behind it.
  */
 
 #include <sluice/arena.h>
@@ -54,12 +55,12 @@ struct record *net_at_record(const struct apply_group *group, struct net_at *at)
 /**
  * net_build() - reduces the records from *at on.
  * @at: in: where to begin; out: behind the last record taken, or at the one that ended the run.
- * @ret_tables: valid until the next net_build(), as long as the group's batches live; NULL = no rows. A table may be
- * without rows.
- * Ends the run (NET_BOUNDARY): a key change, a TRUNCATE, an UPDATE or DELETE of a relation that is found by its whole row,
- * the first row of a relation that was described anew, a record that does not follow from the ones before (an INSERT
- * of a key that is there). BEGIN, END, HEARTBEAT,
- * MESSAGE, SCHEMA and the rest are passed over.
+ * @ret_tables: valid until the next net_build(), as long as the group's batches live; NULL = no rows. A table
+ * may be without rows.
+ * Ends the run (NET_BOUNDARY): a key change, a TRUNCATE, an UPDATE or DELETE of a relation that is found by
+ * its whole row, the first row of a relation that was described anew, a record that does not follow from the
+ * ones before (an INSERT of a key that is there). BEGIN, END, HEARTBEAT, MESSAGE, SCHEMA and the rest are
+ * passed over.
  * Thread: the applier's. Blocks: never. Return: 0 = the group's end, NET_BOUNDARY.
  */
 int net_build(

@@ -29,7 +29,8 @@ int pipeline_run(struct context *ctx, const struct pipeline_options *opt, struct
 struct source;
 struct sink;
 
-#define SNAPSHOT_STOPPED 1 /* snapshot_run, snapshot_post: ctx->stop was set before the end; the next run goes on */
+#define SNAPSHOT_STOPPED                                                                                     \
+	1 /* snapshot_run, snapshot_post: ctx->stop was set before the end; the next run goes on */
 
 /**
  * snapshot_run() - copies everything the state does not mark done: publication and slot (first), schema, N workers,

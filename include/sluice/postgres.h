@@ -97,6 +97,7 @@ int pg_flush(PGconn *conn, const atomic_bool *stop, struct error *err);
 /** pg_result() - the next result of a statement that was sent; *ret NULL = none is left. Failed results are returned too. */
 int pg_result(PGconn *conn, const atomic_bool *stop, PGresult **ret, struct error *err);
 /** pg_exec_stop() - pg_exec() that can be given up; sql may hold several statements, the last result is returned. */
-int pg_exec_stop(PGconn *conn, const char *sql, const atomic_bool *stop, PGresult **ret_res, struct error *err);
+int pg_exec_stop(
+	PGconn *conn, const char *sql, const atomic_bool *stop, PGresult **ret_res, struct error *err);
 /** pg_stopped() - fills err with TRANSIENT "STOPPED"; returns -1. */
 int pg_stopped(struct error *err);

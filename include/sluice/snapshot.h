@@ -24,8 +24,9 @@ struct snapshot_reader;
 struct snapshot_sink;
 struct snapshot_writer;
 
-#define SNAPSHOT_CHUNK_END     1 /* reader read: the chunk is complete */
-#define SNAPSHOT_TABLE_CHANGED 2 /* reader open: rewritten or truncated since the snapshot: restart the table */
+#define SNAPSHOT_CHUNK_END 1 /* reader read: the chunk is complete */
+#define SNAPSHOT_TABLE_CHANGED                                                                               \
+	2 /* reader open: rewritten or truncated since the snapshot: restart the table */
 #define SNAPSHOT_YIELD	       3 /* reader open, read: one waits for us, or we for him: redo the chunk */
 #define SNAPSHOT_SCHEMA_WANTED 4 /* sink plan: make the tables first: dump_schema(), schema("pre-data") */
 
@@ -86,8 +87,8 @@ struct snapshot_source {
 	uint32_t n_tables;
 	struct snapshot_chunk *chunks; /* large tables first; those of done tables are not listed */
 	uint32_t n_chunks;
-	uint64_t start;	      /* this snapshot's start point */
-	struct resume resume; /* where the stream will begin: the slot's consistent point (first) */
+	uint64_t start;		   /* this snapshot's start point */
+	struct resume resume;	   /* where the stream will begin: the slot's consistent point (first) */
 	const atomic_bool *cancel; /* set by snapshot_run(): calls that wait end with TRANSIENT "STOPPED" */
 };
 
@@ -116,8 +117,8 @@ struct snapshot_sink_ops {
 	/** table_free() - frees table->target; NULL is allowed. */
 	void (*table_free)(struct snapshot_table *table);
 	/** finish() - sequences' values (from the source's finish()), ANALYZE, and the durable mark "snapshot/done". */
-	int (*finish)(struct snapshot_sink *snap, const struct snapshot_source *src, const struct buf *sequences,
-		struct error *err);
+	int (*finish)(struct snapshot_sink *snap, const struct snapshot_source *src,
+		const struct buf *sequences, struct error *err);
 };
 
 struct snapshot_sink {

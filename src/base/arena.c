@@ -2,15 +2,16 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Arenas over a pool of blocks. Blocks come in five sizes, 64 KiB to 1 MiB; larger allocations get a block of their own
- * size, which goes back to the heap at once. The pool keeps what comes back on free lists, so in steady state
- * neither malloc() nor the kernel is asked.
+ * Arenas over a pool of blocks. Blocks come in five sizes, 64 KiB to 1 MiB; larger allocations get a block of
+ * their own size, which goes back to the heap at once. The pool keeps what comes back on free lists, so in
+ * steady state neither malloc() nor the kernel is asked.
  *
  * Invariants:
- *   1. used_bytes is what arenas hold; together with the free lists it stays within the limit, unless arenas alone
- *      exceed it (an allocation never fails).
+ *   1. used_bytes is what arenas hold; together with the free lists it stays within the limit, unless arenas
+ *      alone exceed it (an allocation never fails).
  *   2. The lock is taken per block, never per record.
- *   3. Whoever was refused is woken after the next arena_reset(): the note is made before the last look at used_bytes.
+ *   3. Whoever was refused is woken after the next arena_reset(): the note is made before the last look at
+ *      used_bytes.
  */
 
 #include <pthread.h>

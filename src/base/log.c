@@ -2,13 +2,14 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The log line builder. The format string is walked pair by pair, each value taken from the argument list by its
- * conversion, so that strings can be quoted for logfmt or escaped for JSON without the callers doing anything.
+ * The log line builder. The format string is walked pair by pair, each value taken from the argument list by
+ * its conversion, so that strings can be quoted for logfmt or escaped for JSON without the callers doing
+ * anything.
  *
  * Invariants:
- *   1. One line is one write of at most LINE_BYTES (below PIPE_BUF, so lines of several processes never mix). What
- *      does not fit is cut inside a string's value, at a character, and marked with "..."; pairs that do not fit at
- *      all are left out: a line stays valid logfmt or JSON.
+ *   1. One line is one write of at most LINE_BYTES (below PIPE_BUF, so lines of several processes never mix).
+ *      What does not fit is cut inside a string's value, at a character, and marked with "..."; pairs that do
+ *      not fit at all are left out: a line stays valid logfmt or JSON.
  *   2. Nothing here waits for the reader of the log: the descriptor is asked first whether it takes the line.
  */
 
@@ -191,7 +192,7 @@ static const char *level_name(enum log_level level)
 	return names[level];
 }
 
-/* sockets take the line or not; of all others the question comes first, since a pipe that takes anything takes PIPE_BUF */
+/* sockets take the line or not; all others are asked first: a pipe that takes anything takes PIPE_BUF */
 static bool write_line(int fd, const struct buf *line)
 {
 	struct pollfd poller = { .fd = fd, .events = POLLOUT };

@@ -270,7 +270,7 @@ static void judge_leftovers(const struct readiness_input *in, struct readiness *
 			"%llu tables match source.include and are not in the stream",
 			(unsigned long long)st->new_tables);
 		reason_u64(reason, st->new_tables, 0);
-		reason_remedy(reason, "sluice resync --tables GLOB, or exclude them");
+		reason_remedy(reason, "start over (README), or exclude them");
 	}
 	for (uint32_t i = 0; i < ret->n_reasons; i++)
 		if (!readiness_cured_by_time(ret->reasons[i].code))

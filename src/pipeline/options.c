@@ -93,8 +93,8 @@ static const struct option apply_options[] = {
 	{ "apply.conflict", OPTION_ENUM, AT(apply.conflict), "stop", 0, 0, conflicts, 0,
 		"What happens with a row of the target that somebody else has written." },
 	{ "apply.ddl", OPTION_ENUM, AT(apply.ddl), "additive", 0, 0, ddl_policies, 0,
-		"What happens when a table changes at the source. `additive` adds new columns to the target; `stop` stops; "
-		"`ignore` goes on with the columns that both have." },
+		"What happens when the source gets a column that the target lacks. `additive` and `stop` stop with the ALTER TABLE "
+		"that adds it, which this version leaves to a person; `ignore` goes on with the columns that both have." },
 };
 
 static const struct option pipeline_options[] = {

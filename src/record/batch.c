@@ -2,9 +2,9 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Batches. The records vector lives in the arena as all else does, so it counts against the budget and is recycled: it
- * begins small, inside the arena's block, and moves to blocks of its own when the batch grows. The pointers that
- * batch_add() returns are short-lived, those of a batch that was handed on are stable.
+ * Batches. The records vector lives in the arena as all else does, so it counts against the budget and is
+ * recycled: it begins small, inside the arena's block, and moves to blocks of its own when the batch grows.
+ * The pointers that batch_add() returns are short-lived, those of a batch that was handed on are stable.
  */
 
 #include <stdlib.h>
@@ -50,7 +50,7 @@ static void batch_grow(struct batch *batch)
 		bool small = batch->cap_records == SMALL_RECORDS;
 
 		records = arena_vector(&batch->arena, small ? NULL : batch->records, small ? 0 : used,
-			batch->cap_records * 2 * sizeof(*batch->records), &room);
+			2 * sizeof(*batch->records) * batch->cap_records, &room);
 		if (small)
 			memcpy(records, batch->records, used);
 		batch->cap_records = (uint32_t)(room / sizeof(*batch->records));

@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The reduction. One open-addressing table over (relation, key bytes) finds the slot of a key; a slot holds what is known
- * of it so far:
+ * The reduction. One open-addressing table over (relation, key bytes) finds the slot of a key; a slot holds
+ * what is known of it so far:
  *
  *            insert          update          delete
  *   (none)   INSERTED        UPDATED         DELETED
@@ -14,13 +14,13 @@
  *   GONE     INSERTED        boundary        boundary
  *
  * Invariants:
- *   1. REPLACED is a delete and an insert, not an update: the target may have columns that the source does not know,
- *      and these must not survive.
- *   2. A merge that has to fill absent columns copies the values into the reducer's arena: the records stay as they are,
- *      since a failed run is replayed from them.
+ *   1. REPLACED is a delete and an insert, not an update: the target may have columns that the source does
+ *      not know, and these must not survive.
+ *   2. A merge that has to fill absent columns copies the values into the reducer's arena: the records stay
+ *      as they are, since a failed run is replayed from them.
  *   3. One description per table and run: where a relation is replaced, the run ends, so a key has one slot.
- *   4. In steady state no memory is taken and nothing is cleared: vectors and blocks are kept, and entries of the hash
- *      tables carry the number of the run that wrote them.
+ *   4. In steady state no memory is taken and nothing is cleared: vectors and blocks are kept, and entries of
+ *      the hash tables carry the number of the run that wrote them.
  */
 
 #include <stdlib.h>

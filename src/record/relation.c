@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Relations live in one allocation: the struct, its columns, then every name. Nothing changes after relation_new()
- * but the reference count, so any thread may read one it holds a reference to.
+ * Relations live in one allocation: the struct, its columns, then every name. Nothing changes after
+ * relation_new() but the reference count, so any thread may read one it holds a reference to.
  */
 
 #include <stdlib.h>

@@ -84,8 +84,8 @@ def test_types(blue, green, make, binary):
 
 
 def test_binary_where_every_type_is_built_in(blue, green, make):
-    own = {"mood", "positive", "pair", "pair[]", "mood[]", "hstore", "citext"}
-    kept = {k: v for k, v in VALUES.items() if k not in own}
+    own = {"mood", "positive", "pair", "hstore", "citext"}
+    kept = {k: v for k, v in VALUES.items() if k not in own and "[]" not in k}
     for i, type_name in enumerate(kept):
         blue.sql(f"create table v{i}(id serial primary key, v {type_name})")
     s = make({"source": {"postgresql": {"binary": True}}}).start()
@@ -93,6 +93,12 @@ def test_binary_where_every_type_is_built_in(blue, green, make):
     for i, (type_name, values) in enumerate(kept.items()):
         for value in [*values, "null"]:
             blue.sql(f"insert into v{i}(v) values (({value})::{type_name})")
+    query = blue.rows("select query from pg_stat_activity where application_name like 'sluice_%/stream' and "
+                      "datname = current_database()")
+    assert "binary" in query[0][0], query
+    s.wait_applied()
+    for i, (type_name, values) in enumerate(kept.items()):
+        blue.sql(f"update v{i} set v = (select max(v::text) from v{i} o)::{type_name} where id = 1")
     s.wait_applied()
     assert_same(blue, green)
 

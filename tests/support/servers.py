@@ -64,7 +64,7 @@ class Cluster:
             shutil.chown(self.base, "postgres")
         os.chmod(self.base, 0o755)
         self.tool("initdb", "-D", self.data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "-N")
-        self.append(f"{SETTINGS}\nport = {self.port}\nunix_socket_directories = '{self.base}'\n{settings}\n")
+        self.append(f"{SETTINGS}\nport = {self.port}\nunix_socket_directories = ''\n{settings}\n")
         self.start()
 
     def tool(self, program, *args, check=True):

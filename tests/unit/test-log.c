@@ -111,7 +111,7 @@ static void too_long_lines_are_cut_cleanly(void **state)
 	char text[4000];
 
 	/* every length around the limit, with characters of one, two and six bytes in the line */
-	for (int len = 1500; len < 2200; len++) {
+	for (int len = 1500; len < 2200; len += 3) {
 		for (int i = 0; i < len; i++)
 			text[i] = i % 7 == 0 ? '\x01' : i % 7 == 1 ? '\xc3' : i % 7 == 2 ? '\xa9' : 'a';
 		memcpy(text + len, "z", 2);

@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The reduction against its definition: whatever records come, writing what net_build() hands out gives the state that
- * replaying the records gives. The model is a small database of three tables.
+ * The reduction against its definition: whatever records come, writing what net_build() hands out gives the
+ * state that replaying the records gives. The model is a small database of three tables.
  */
 
 #include <setjmp.h>

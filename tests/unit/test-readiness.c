@@ -191,7 +191,7 @@ static const struct {
 	{ break_prepared, 0, "prepared_transactions", "2", "0",
 		"COMMIT PREPARED or ROLLBACK PREPARED; see pg_prepared_xacts", -1 },
 	{ break_sequences, 0, "sequences", "", "", "", -1 },
-	{ break_new_tables, 0, "new_tables", "3", "0", "sluice resync --tables GLOB, or exclude them", -1 },
+	{ break_new_tables, 0, "new_tables", "3", "0", "start over (README), or exclude them", -1 },
 	{ NULL, 5, "dead_letters", "5", "0", "sluice dead-letters list", -1 },
 };
 

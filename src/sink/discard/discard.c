@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The sink that counts and forgets: the trivial driver to copy, and the other end of the reader's benchmark. Every
- * commit is durable at once; nothing is stored, so each start begins where the source's slot stands.
+ * The sink that counts and forgets: the trivial driver to copy, and the other end of the reader's benchmark.
+ * Every commit is durable at once; nothing is stored, so each start begins where the source's slot stands.
  */
 
 #include <stdio.h>

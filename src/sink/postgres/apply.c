@@ -8,13 +8,15 @@
  *
  * Invariants:
  *   1. The compare-and-swap comes first; when it fails everything behind it fails, COMMIT included.
- *   2. COMMIT is sent only after every row count that is expected has been read and fits. (Inserts expect none, so
- *      a group of inserts is one flight.)
- *   3. The rows go in their reduced form first: net effect per key, whole arrays, COPY for many inserts. When that fails
- *      for a reason that lies in the rows, everything is taken back and the same records go one by one
- *      (ordered.c), so that order-dependent transactions succeed and a real error is known by its record.
- *   4. A transaction larger than a group stays open between groups. Each group's rows stand under a savepoint, so that
- *      only they are taken back; progress names the transaction from the start, its resume point is set at the END.
+ *   2. COMMIT is sent only after every row count that is expected has been read and fits. (Inserts expect
+ *      none, so a group of inserts is one flight.)
+ *   3. The rows go in their reduced form first: net effect per key, whole arrays, COPY for many inserts.
+ *      When that fails for a reason that lies in the rows, everything is taken back and the same records go
+ *      one by one (ordered.c), so that order-dependent transactions succeed and a real error is known by
+ *      its record.
+ *   4. A transaction larger than a group stays open between groups. Each group's rows stand under a
+ *      savepoint, so that only they are taken back; progress names the transaction from the start, its
+ *      resume point is set at the END.
  */
 
 #include <stdio.h>
@@ -487,13 +489,31 @@ static void group_settle(struct apply *apply, const struct apply_group *group)
 	arena_reset(&apply->arena);
 }
 
+/* heartbeats alone: what is stored moves, the position stays */
+static int group_heartbeat(struct apply *apply, struct apply_result *ret, struct error *err)
+{
+	struct resume resume = apply->next.resume;
+
+	*ret = apply->result;
+	apply->next = (struct progress_next){ 0 };
+	if (!resume.len)
+		return 0;
+	if (queue_leave(&apply->sink->queue, err) < 0)
+		return -1;
+	return progress_store_resume(apply->sink, resume, err);
+}
+
 int apply_group(
 	struct apply *apply, const struct apply_group *group, struct apply_result *ret, struct error *err)
 {
 	struct apply_result scanned;
 	int r;
 
-	if (group_scan(apply, group, err) < 0 || group_resolve(apply, group, err) < 0)
+	if (group_scan(apply, group, err) < 0)
+		return -1;
+	if (!apply->next.position.major)
+		return group_heartbeat(apply, ret, err);
+	if (group_resolve(apply, group, err) < 0)
 		return -1;
 	scanned = apply->result;
 	r = group_try(apply, group, false, err);

@@ -3,9 +3,9 @@
 #pragma once
 
 /*
- * What applying needs, and its parts: the tables (tables.c), prepared statements and COPY (execute.c), groups in
- * one transaction (apply.c), records one by one in source order (ordered.c), constraints that the replica role
- * switches off (deferred.c), dead letters (letters.c).
+ * What applying needs, and its parts: the tables (tables.c), prepared statements and COPY (execute.c),
+ * groups in one transaction (apply.c), records one by one in source order (ordered.c), constraints that the
+ * replica role switches off (deferred.c), dead letters (letters.c).
  */
 
 #include <stdbool.h>

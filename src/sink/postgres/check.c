@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * What `sluice check` says about the target's server and our role there. It looks and changes nothing; each finding that
- * can be cured by a statement carries that statement, complete.
+ * What `sluice check` says about the target's server and our role there. It looks and changes nothing; each
+ * finding that can be cured by a statement carries that statement, complete.
  */
 
 #include <stdarg.h>

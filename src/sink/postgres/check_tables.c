@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The tables that the source selects, against those of the target: who makes them, whether they fit column by column,
- * whether they are empty or ours, and which rights are missing.
+ * The tables that the source selects, against those of the target: who makes them, whether they fit column
+ * by column, whether they are empty or ours, and which rights are missing.
  */
 
 #include <stdio.h>

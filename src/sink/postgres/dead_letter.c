@@ -2,10 +2,11 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Dead letters for the commands: listed, shown, tried again, given up. A retry is one transaction: the letter is locked,
- * its record goes the same way as in the stream (source order, same checks), and the letter is marked. A letter
- * behind an older one of the same key is refused, so the order per key is kept. The running applier only reads
- * what is pending; a letter that is resolved under it unblocks the key some seconds later.
+ * Dead letters for the commands: listed, shown, tried again, given up. A retry is one transaction: the
+ * letter is locked, its record goes the same way as in the stream (source order, same checks), and the
+ * letter is marked. A letter behind an older one of the same key is refused, so the order per key is kept.
+ * The running applier only reads what is pending; a letter that is resolved under it unblocks the key some
+ * seconds later.
  */
 
 #include <stdio.h>

@@ -2,12 +2,13 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Deferrable unique and exclusion constraints are checked by internal triggers, and the replica role switches these off:
- * a second equal key would be accepted in silence. So the rows written are noted, and before the commit each such
- * constraint is looked up for them: a row that meets another one by the constraint's own operators is an error,
- * as it would have been at the source.
+ * Deferrable unique and exclusion constraints are checked by internal triggers, and the replica role
+ * switches these off: a second equal key would be accepted in silence. So the rows written are noted, and
+ * before the commit each such constraint is looked up for them: a row that meets another one by the
+ * constraint's own operators is an error, as it would have been at the source.
  *
- * A transaction over several groups checks its tables whole: the keys noted in earlier groups are gone with their memory.
+ * A transaction over several groups checks its tables whole: the keys noted in earlier groups are gone with
+ * their memory.
  */
 
 #include <stdlib.h>

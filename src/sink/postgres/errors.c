@@ -2,8 +2,9 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * What a failed statement means for the stream: the class decides whether it is tried again, waits for a person, or ends.
- * The classes by SQLSTATE are pg_error()'s; the sink adds what only a writer knows. Never DETAIL: it holds values.
+ * What a failed statement means for the stream: the class decides whether it is tried again, waits for a
+ * person, or ends. The classes by SQLSTATE are pg_error()'s; the sink adds what only a writer knows. Never
+ * DETAIL: it holds values.
  */
 
 #include <stdbool.h>

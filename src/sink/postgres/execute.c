@@ -2,9 +2,9 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Rows to statements: makes the prepared statement for a table, kind and set of present columns when it is first needed,
- * fills the array parameters column by column, and queues executions of bounded size. Buffers are kept and
- * reused, so in the steady state nothing is allocated per row or per statement.
+ * Rows to statements: makes the prepared statement for a table, kind and set of present columns when it is
+ * first needed, fills the array parameters column by column, and queues executions of bounded size. Buffers
+ * are kept and reused, so in the steady state nothing is allocated per row or per statement.
  */
 
 #include <stdio.h>

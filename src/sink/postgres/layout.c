@@ -2,12 +2,12 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The control tables in the target. They are made by whoever comes first, under an advisory lock, in one transaction;
- * after that only their version is looked at. Changes within a major version only add, so an older binary that is
- * not below `oldest` can go on beside a newer layout.
+ * The control tables in the target. They are made by whoever comes first, under an advisory lock, in one
+ * transaction; after that only their version is looked at. Changes within a major version only add, so an
+ * older binary that is not below `oldest` can go on beside a newer layout.
  *
- * progress: fillfactor 50 and eager vacuum, because its one row per stream is updated in every transaction: the
- * new version has to find room on the same page (HOT), and dead ones have to go at once.
+ * progress: fillfactor 50 and eager vacuum, because its one row per stream is updated in every transaction:
+ * the new version has to find room on the same page (HOT), and dead ones have to go at once.
  */
 
 #include <stdlib.h>

@@ -2,8 +2,9 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Records to JSON and back, for dead letters. Text that is valid UTF-8 stands as a string; it cannot hold U+0000, which
- * PostgreSQL has no room for, so jsonb takes every string. Everything else stands as hexadecimal digits.
+ * Records to JSON and back, for dead letters. Text that is valid UTF-8 stands as a string; it cannot hold
+ * U+0000, which PostgreSQL has no room for, so jsonb takes every string. Everything else stands as
+ * hexadecimal digits.
  */
 
 #include <inttypes.h>

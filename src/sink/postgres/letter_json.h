@@ -9,8 +9,8 @@
  *    "columns": [{"name": "id", "type": 23, "modifier": -1, "key": true}, …],
  *    "before": {"id": "1"} | null, "after": {"id": "1", "v": null, "b": {"hex": "00ff"}} | null}
  *
- * A column that was not sent is left out; null is NULL; text is the type's text form; binary values, and text that is not
- * UTF-8, stand as hexadecimal digits ("hex": binary form, "bytes": text form).
+ * A column that was not sent is left out; null is NULL; text is the type's text form; binary values, and
+ * text that is not UTF-8, stand as hexadecimal digits ("hex": binary form, "bytes": text form).
  */
 
 #include <sluice/batch.h>

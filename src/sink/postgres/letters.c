@@ -2,12 +2,12 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Dead letters while applying: written in the transaction that leaves the record out, and the set of keys that they
- * block. Only the applier adds to the set; the commands only take away, so an old view of it blocks too much for a
- * while, never too little. It is read again every RELOAD_MS while there is any.
+ * Dead letters while applying: written in the transaction that leaves the record out, and the set of keys
+ * that they block. Only the applier adds to the set; the commands only take away, so an old view of it
+ * blocks too much for a while, never too little. It is read again every RELOAD_MS while there is any.
  *
- * A key is known by a 128-bit hash of its table and values (two FNV-1a sums); two keys that met in it would only block
- * each other. A record that changes the key has two hashes, 32 bytes.
+ * A key is known by a 128-bit hash of its table and values (two FNV-1a sums); two keys that met in it would
+ * only block each other. A record that changes the key has two hashes, 32 bytes.
  */
 
 #include <stdio.h>

@@ -2,9 +2,10 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Conversions that PostgreSQL makes without an error although the value is another one afterwards. Most assignments raise
- * an error when something does not fit (22001, 22003); these do not: rounding to a column's scale or precision,
- * numbers into binary floating point, times cut to dates, names cut to 63 bytes.
+ * Conversions that PostgreSQL makes without an error although the value is another one afterwards. Most
+ * assignments raise an error when something does not fit (22001, 22003); these do not: rounding to a
+ * column's scale or precision, numbers into binary floating point, times cut to dates, names cut to 63
+ * bytes.
  */
 
 #include "target.h"

@@ -2,11 +2,12 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Records one by one, in source order: what cannot be reduced, and the second try of what failed when it was. Here
- * the exact record of a failure is known, and here the policies act: missing rows, conflicts, dead letters.
+ * Records one by one, in source order: what cannot be reduced, and the second try of what failed when it
+ * was. Here the exact record of a failure is known, and here the policies act: missing rows, conflicts,
+ * dead letters.
  *
- * Statements of several records are on their way together; with dead letters each record has a savepoint, so that a
- * failing one is taken back alone and written down in the same transaction.
+ * Statements of several records are on their way together; with dead letters each record has a savepoint,
+ * so that a failing one is taken back alone and written down in the same transaction.
  */
 
 #include <inttypes.h>

@@ -7,8 +7,8 @@
  *   int32 dimensions (1) · int32 has-null · int32 element type · int32 length · int32 lower bound (1)
  *   per element: int32 bytes (-1 = NULL) · the bytes of the type's send function
  *
- * An empty array has zero dimensions, but we never write one. Absent values must not come here: a statement is made
- * for one set of present columns.
+ * An empty array has zero dimensions, but we never write one. Absent values must not come here: a statement
+ * is made for one set of present columns.
  */
 
 #include <string.h>

@@ -3,9 +3,9 @@
 #pragma once
 
 /*
- * Values to array parameters, column by column. Pure. Values keep the form in which they came: text goes through
- * the type's own input function (array literal) or, for types whose binary form is plain, is written in binary
- * after a strict check. Nothing passes through floating point.
+ * Values to array parameters, column by column. Pure. Values keep the form in which they came: text goes
+ * through the type's own input function (array literal) or, for types whose binary form is plain, is
+ * written in binary after a strict check. Nothing passes through floating point.
  */
 
 #include <stdbool.h>
@@ -36,9 +36,10 @@ struct params_column {
 enum params_encoding params_encoding_of(uint32_t base_type_oid);
 
 /**
- * params_put_binary() - appends the array in PostgreSQL's binary form (one dimension, lower bound 1).
- * @raw: VALUE_BINARY values are taken over as they are (source and target type are the same built-in one).
- * Return: false when a value does not fit the encoding: nothing useful was appended, use params_put_literal().
+ * params_put_binary() - appends the array in PostgreSQL's binary form (one dimension, lower bound 1). @raw:
+ * VALUE_BINARY values are taken over as they are (source and target type are the same built-in one).
+ * Return: false when a value does not fit the encoding: nothing useful was appended, use
+ * params_put_literal().
  */
 bool params_put_binary(struct buf *out, enum params_encoding encoding, uint32_t element_oid, bool raw,
 	const struct params_column *col);

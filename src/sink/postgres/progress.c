@@ -5,12 +5,13 @@
  * Progress: where the stream stands, in the target, written with the data. One row per stream.
  *
  * Invariants:
- *   1. Each stream transaction begins with a compare-and-swap of the row: our epoch, and the position that we know. When
- *      it matches no row the statement divides by zero, so that everything queued behind it fails too.
- *   2. The row is addressed by the ctid of the version we wrote last; by its key after a reconnect. By key alone,
- *      each lookup walks all dead versions while somebody's old snapshot keeps them.
- *   3. claim() waits, by FOR UPDATE, for a commit in doubt of whoever ruled before; only then it reads. A holder that does
- *      not let go within CLAIM_PATIENCE_MS and is one of ours is ended.
+ *   1. Each stream transaction begins with a compare-and-swap of the row: our epoch, and the position that
+ *      we know. When it matches no row the statement divides by zero, so that everything queued behind it
+ *      fails too.
+ *   2. The row is addressed by the ctid of the version we wrote last; by its key after a reconnect. By key
+ *      alone, each lookup walks all dead versions while somebody's old snapshot keeps them.
+ *   3. claim() waits, by FOR UPDATE, for a commit in doubt of whoever ruled before; only then it reads. A
+ *      holder that does not let go within CLAIM_PATIENCE_MS and is one of ours is ended.
  *   4. The resume point never decreases.
  */
 
@@ -138,8 +139,8 @@ static int claim_read(struct sink_postgres *sink, const PGresult *res, const cha
 	if (*stored && *identity && strcmp(stored, identity) != 0) {
 		error_set(err, ERROR_FATAL, "RESYNC-IDENTITY",
 			"progress in the target belongs to source %s, this source is %s", stored, identity);
-		error_remedy(
-			err, "sluice resync (copies again), or point source.uri at the source of the stream");
+		error_remedy(err,
+			"start over with a new copy (README), or point source.uri at the source of the stream");
 		return error_exit(err, EXIT_RESYNC);
 	}
 	len = progress_bytea(res, 2, &bytes);
@@ -249,9 +250,10 @@ static void progress_written(void *arg, const PGresult *res)
 }
 
 /*
- * Now and then the row is looked up by its key although the address is known: only an index lookup clears away dead
- * versions, so that the row stays on its page between two vacuums. Where the row has moved on nevertheless, somebody's
- * snapshot keeps the dead versions, each lookup by key walks all of them, and it is done ever more rarely.
+ * Now and then the row is looked up by its key although the address is known: only an index lookup clears
+ * away dead versions, so that the row stays on its page between two vacuums. Where the row has moved on
+ * nevertheless, somebody's snapshot keeps the dead versions, each lookup by key walks all of them, and it
+ * is done ever more rarely.
  */
 static bool progress_by_key(struct progress_row *row)
 {

@@ -5,12 +5,13 @@
  * libpq's pipeline mode, wrapped so that it can neither deadlock nor lose count.
  *
  * Invariants:
- *   1. The socket never blocks: while the server takes no more, arriving results are taken in, so that two full
- *      buffers can not wait for each other.
- *   2. Memory is bounded by one statement: an addition waits until libpq has handed everything to the kernel. The
- *      server works on one statement while the next is being encoded.
- *   3. Every statement added has exactly one item and gets exactly one answer, in order. After the first failure
- *      the server answers the others with "aborted" up to the synchronisation point that queue_wait() sends.
+ *   1. The socket never blocks: while the server takes no more, arriving results are taken in, so that two
+ *      full buffers can not wait for each other.
+ *   2. Memory is bounded by one statement: an addition waits until libpq has handed everything to the
+ *      kernel. The server works on one statement while the next is being encoded.
+ *   3. Every statement added has exactly one item and gets exactly one answer, in order. After the first
+ *      failure the server answers the others with "aborted" up to the synchronisation point that
+ *      queue_wait() sends.
  */
 
 #include <errno.h>

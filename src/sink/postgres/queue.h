@@ -3,9 +3,9 @@
 #pragma once
 
 /*
- * Statements on their way to the server: libpq's pipeline mode with a list of what is expected of each. Statements are
- * sent as they are added; queue_wait() reads all results and says which statement failed first, or touched
- * another number of rows than expected.
+ * Statements on their way to the server: libpq's pipeline mode with a list of what is expected of each.
+ * Statements are sent as they are added; queue_wait() reads all results and says which statement failed
+ * first, or touched another number of rows than expected.
  */
 
 #include <libpq-fe.h>
@@ -73,9 +73,9 @@ int queue_exec(struct queue *queue, const char *name, const struct queue_params 
 	const struct queue_item *item, struct error *err);
 
 /**
- * queue_wait() - reads every outstanding result. Transactions stay as they are: after QUEUE_FAILED the transaction
- * is aborted at the server and has to be rolled back.
- * Blocks: as long as the server works. Return: 0, QUEUE_FAILED, QUEUE_MISMATCH, negative (connection lost).
+ * queue_wait() - reads every outstanding result. Transactions stay as they are: after QUEUE_FAILED the
+ * transaction is aborted at the server and has to be rolled back. Blocks: as long as the server works.
+ * Return: 0, QUEUE_FAILED, QUEUE_MISMATCH, negative (connection lost).
  */
 int queue_wait(struct queue *queue, struct error *err);
 
@@ -83,10 +83,10 @@ int queue_wait(struct queue *queue, struct error *err);
 void queue_clear(struct queue *queue);
 
 /**
- * queue_copy_begin() - leaves pipeline mode and starts COPY … FROM STDIN; everything before has been waited for.
- * queue_copy_put() - sends data; the server's refusal is seen at the end. queue_copy_end() - ends the data, waits for the
- * answer and goes back to pipeline mode.
- * Blocks: as long as the server works. Return: 0, QUEUE_FAILED (begin, end), negative.
+ * queue_copy_begin() - leaves pipeline mode and starts COPY … FROM STDIN; everything before has been waited
+ * for. queue_copy_put() - sends data; the server's refusal is seen at the end. queue_copy_end() - ends the
+ * data, waits for the answer and goes back to pipeline mode. Blocks: as long as the server works. Return:
+ * 0, QUEUE_FAILED (begin, end), negative.
  */
 int queue_copy_begin(struct queue *queue, const char *sql, const struct queue_item *item, struct error *err);
 int queue_copy_put(struct queue *queue, const void *data, size_t len, struct error *err);

@@ -3,14 +3,16 @@
 
 /*
  * Sessions on the target. What must hold in each:
- *   1. Read committed whatever the database's default: the compare-and-swap relies on seeing the row's newest version.
+ *   1. Read committed whatever the database's default: the compare-and-swap relies on seeing the row's
+ *      newest version.
  *   2. Commits do not wait for the disk, but those that say so.
- *   3. Triggers and foreign keys behave as for native logical replication (replica role) when that is allowed.
- *   4. Plans of the array statements are made once and stay nested loops over an index, though tables grow under cached
- *      plans: hash and merge joins would read the whole table for ten rows; left alone, the server would plan each
- *      one-row execution anew, because it takes an unknown array for ten rows.
- *   5. The session is the server's own: behind a transaction pooler settings, prepared statements and the lock on
- *      the progress row would belong to somebody else a moment later.
+ *   3. Triggers and foreign keys behave as for native logical replication (replica role) when that is
+ *      allowed.
+ *   4. Plans of the array statements are made once and stay nested loops over an index, though tables grow
+ *      under cached plans: hash and merge joins would read the whole table for ten rows; left alone, the
+ *      server would plan each one-row execution anew, because it takes an unknown array for ten rows.
+ *   5. The session is the server's own: behind a transaction pooler settings, prepared statements and the
+ *      lock on the progress row would belong to somebody else a moment later.
  */
 
 #include <stdio.h>

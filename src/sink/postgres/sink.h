@@ -3,8 +3,9 @@
 #pragma once
 
 /*
- * The PostgreSQL sink's private centre: what its files share. Three kinds of session exist, each owned by one thread:
- * the applier's (conn), the state's (a mutex of its own, any thread), and one per snapshot worker (session_open()).
+ * The PostgreSQL sink's private centre: what its files share. Three kinds of session exist, each owned by
+ * one thread: the applier's (conn), the state's (a mutex of its own, any thread), and one per snapshot
+ * worker (session_open()).
  */
 
 #include <pthread.h>
@@ -69,11 +70,11 @@ struct sink_postgres {
 };
 
 /**
- * session_open() - a session for one part ("apply", "load", "check" …): pg_connect() as PG_TARGET, then read committed,
- * synchronous_commit=off, replica role when allowed, nested loops over indexes. Refuses (CONFIG) a standby, a read-only
- * server and a pooler.
- * @ret_replica_role: whether session_replication_role=replica holds; may be NULL.
- * Thread: any; the session is the caller's. Blocks: up to the connect time-out. Return: 0; negative.
+ * session_open() - a session for one part ("apply", "load", "check" …): pg_connect() as PG_TARGET, then
+ * read committed, synchronous_commit=off, replica role when allowed, nested loops over indexes. Refuses
+ * (CONFIG) a standby, a read-only server and a pooler. @ret_replica_role: whether
+ * session_replication_role=replica holds; may be NULL. Thread: any; the session is the caller's. Blocks: up
+ * to the connect time-out. Return: 0; negative.
  */
 int session_open(const struct sink_postgres *sink, const char *part, PGconn **ret, bool *ret_replica_role,
 	struct error *err);
@@ -95,9 +96,10 @@ struct progress_next {
 	struct wall commit_time;
 };
 /**
- * progress_put() - queues the compare-and-swap that every stream transaction begins with (and a long one ends with): the
- * row moves to `next` iff epoch and position are as we left them, else the statement fails (tag TAG_PROGRESS, division by
- * zero) and with it the transaction. progress_settle() says how the transaction ended.
+ * progress_put() - queues the compare-and-swap that every stream transaction begins with (and a long one
+ * ends with): the row moves to `next` iff epoch and position are as we left them, else the statement fails
+ * (tag TAG_PROGRESS, division by zero) and with it the transaction. progress_settle() says how the
+ * transaction ended.
  */
 /** progress_prepare() - prepares its statements; done by progress_claim(), again after DEALLOCATE ALL. */
 int progress_prepare(struct sink_postgres *sink, struct error *err);

@@ -2,11 +2,12 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The migration's key-value store, behind <sluice/state.h>. It has a session of its own, so that snapshot workers and
- * the source can use it while the applier's session is in the middle of a transaction.
+ * The migration's key-value store, behind <sluice/state.h>. It has a session of its own, so that snapshot
+ * workers and the source can use it while the applier's session is in the middle of a transaction.
  *
- * Every write holds the progress row FOR KEY SHARE with our epoch, so a process that was superseded can write nothing,
- * and whoever supersedes us waits for a write that is under way. Writes are durable when they return.
+ * Every write holds the progress row FOR KEY SHARE with our epoch, so a process that was superseded can
+ * write nothing, and whoever supersedes us waits for a write that is under way. Writes are durable when
+ * they return.
  */
 
 #include <stdio.h>

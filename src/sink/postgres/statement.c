@@ -8,10 +8,11 @@
  *   UPDATE t SET b = n.p2 FROM unnest($1, $2) AS n(p1, p2) WHERE t.a OPERATOR(…) n.p1
  *   DELETE FROM t USING unnest($1) AS n(p1) WHERE t.a OPERATOR(…) n.p1
  *
- * Why unnest without schema: only the bare name takes several arrays; pg_catalog is always searched first. Why no type
- * modifiers: an explicit cast to varchar(3) cuts in silence, the assignment to the column raises 22001. Why operators
- * carry their schema: with an empty search_path citext would be compared by text's operator. Whole rows are compared as
- * images (*=), byte by byte: NULL equals NULL, and json, point and NaN have a way to be equal.
+ * Why unnest without schema: only the bare name takes several arrays; pg_catalog is always searched first.
+ * Why no type modifiers: an explicit cast to varchar(3) cuts in silence, the assignment to the column
+ * raises 22001. Why operators carry their schema: with an empty search_path citext would be compared by
+ * text's operator. Whole rows are compared as images (*=), byte by byte: NULL equals NULL, and json, point
+ * and NaN have a way to be equal.
  */
 
 #include <sluice/postgres.h>

@@ -3,8 +3,8 @@
 #pragma once
 
 /*
- * The text of the statements that write rows. Pure: names in, SQL out. Every parameter is an array, one element per row,
- * also for one row; so one prepared statement serves every number of rows.
+ * The text of the statements that write rows. Pure: names in, SQL out. Every parameter is an array, one
+ * element per row, also for one row; so one prepared statement serves every number of rows.
  */
 
 #include <stdbool.h>

@@ -2,9 +2,10 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Which table a relation goes to: found by the relation's address in the hot path. A relation that is described again
- * with the same content gets another address and shares the target; another content under the same name makes
- * the cache stale, and everything is read anew before the next transaction, prepared statements included.
+ * Which table a relation goes to: found by the relation's address in the hot path. A relation that is
+ * described again with the same content gets another address and shares the target; another content under
+ * the same name makes the cache stale, and everything is read anew before the next transaction, prepared
+ * statements included.
  */
 
 #include <stdlib.h>

@@ -4,8 +4,9 @@
 /*
  * The target's catalog, read once per relation, and the mapping of the source's columns to it by name.
  *
- * How a row is found: by the replica identity's columns when the source sends a key; for identity FULL by a unique key
- * of the target whose columns are NOT NULL and all come from the source; else by comparing whole rows.
+ * How a row is found: by the replica identity's columns when the source sends a key; for identity FULL by a
+ * unique key of the target whose columns are NOT NULL and all come from the source; else by comparing whole
+ * rows.
  */
 
 #include <stdio.h>
@@ -38,7 +39,7 @@
 #define INDEXES_SQL                                                                                           \
 	"SELECT i.indexrelid, ci.relname, i.indisunique, i.indimmediate,"                                     \
 	" i.indpred IS NOT NULL OR i.indexprs IS NOT NULL, k.number,"                                         \
-	" pg_catalog.format('OPERATOR(%I.%s)', op.nspname, o.oprname)"                                        \
+	" pg_catalog.format('OPERATOR(%I.%s)', op.nspname, o.oprname), ao.amopopr IS NOT NULL"                \
 	" FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class ci ON ci.oid = i.indexrelid"                    \
 	" LEFT JOIN pg_catalog.pg_constraint con ON con.conindid = i.indexrelid"                              \
 	" AND con.conrelid = i.indrelid AND con.contype IN ('p', 'u', 'x')"                                   \
@@ -264,7 +265,8 @@ static int target_read_columns(PGconn *conn, struct target *target, struct error
 /* rows [from, to) of INDEXES_SQL belong to one index; may it find rows of identity FULL? */
 static bool target_index_finds(const struct target *target, const PGresult *res, int from, int to)
 {
-	if (!field_bool(res, from, 2) || !field_bool(res, from, 3) || field_bool(res, from, 4))
+	if (!field_bool(res, from, 2) || !field_bool(res, from, 3) || field_bool(res, from, 4) ||
+		!field_bool(res, to - 1, 7))
 		return false;
 	for (int i = from; i < to; i++) {
 		uint32_t column =
@@ -301,7 +303,8 @@ static void target_add_deferred(struct target *target, const PGresult *res, int 
 /* the operator of the index is the one that can use it */
 static void target_take_operators(struct target *target, const PGresult *res, int from, int to)
 {
-	if (!field_bool(res, from, 2) || field_bool(res, from, 4))
+	/* a temporal key is unique, but its index is no B-tree: its operator && finds more than the equal row */
+	if (!field_bool(res, from, 2) || field_bool(res, from, 4) || !field_bool(res, to - 1, 7))
 		return;
 	for (int i = from; i < to; i++) {
 		uint32_t column =

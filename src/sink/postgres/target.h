@@ -3,9 +3,9 @@
 #pragma once
 
 /*
- * A relation of the source and the table of the target that it is written to: which column goes where, how a row is found,
- * what has to be written with care. Read from the target's catalog once per relation; everything is dropped when
- * a relation is described anew.
+ * A relation of the source and the table of the target that it is written to: which column goes where, how
+ * a row is found, what has to be written with care. Read from the target's catalog once per relation;
+ * everything is dropped when a relation is described anew.
  */
 
 #include <stdbool.h>
@@ -79,9 +79,9 @@ struct target_options {
 };
 
 /**
- * target_load() - reads the table's catalog and maps the relation to it. A table or column that is missing makes
- * a broken target, not an error.
- * Thread: the session's owner. Blocks: a few round trips. Return: 0 with *ret, negative.
+ * target_load() - reads the table's catalog and maps the relation to it. A table or column that is missing
+ * makes a broken target, not an error. Thread: the session's owner. Blocks: a few round trips. Return: 0
+ * with *ret, negative.
  */
 int target_load(PGconn *conn, struct relation *rel, const struct target_options *opt, struct target **ret,
 	struct error *err);

@@ -2,10 +2,11 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * A source that makes its own transactions: the trivial driver to copy, and a load for measuring without a server.
- * Transaction n (from 1) is always the same for the same settings, so a stream can be resumed anywhere: position.major
- * and the resume point are n. Keys are dealt out so that every operation fits what is there: a pass over all keys inserts
- * them, the next updates, the third deletes. A transaction of any size is made in parts as batches have room.
+ * A source that makes its own transactions: the trivial driver to copy, and a load for measuring without a
+ * server. Transaction n (from 1) is always the same for the same settings, so a stream can be resumed
+ * anywhere: position.major and the resume point are n. Keys are dealt out so that every operation fits what
+ * is there: a pass over all keys inserts them, the next updates, the third deletes. A transaction of any size
+ * is made in parts as batches have room.
  */
 
 #include <poll.h>

@@ -52,7 +52,8 @@ int slot_lost_error(const char *name, const char *wal_status, struct error *err)
 	error_set(err, ERROR_FATAL, "PG-SLOT-LOST",
 		"replication slot %s is lost (wal_status %s): the source has removed WAL that was not applied yet",
 		name, *wal_status ? wal_status : "unknown");
-	error_remedy(err, "the copy has to be made again: raise max_slot_wal_keep_size, then sluice resync");
+	error_remedy(err,
+		"the copy has to be made again: raise max_slot_wal_keep_size, then start over with a new copy (README)");
 	return error_exit(err, EXIT_RESYNC);
 }
 
@@ -61,7 +62,7 @@ int slot_missing_error(const char *name, struct error *err)
 	error_set(err, ERROR_FATAL, "PG-SLOT-MISSING",
 		"replication slot %s does not exist, but the target holds progress of it", name);
 	error_remedy(err,
-		"it is never made again quietly: what was written since then is not known; sluice resync");
+		"it is never made again quietly: what was written since then is not known; start over with a new copy (README)");
 	return error_exit(err, EXIT_RESYNC);
 }
 
@@ -90,7 +91,7 @@ static int cause_error(struct pg_source *src, enum stream_cause cause, const cha
 		error_set(err, ERROR_CONFIG, "PG-PUBLICATION", "%s", text);
 		return error_remedy(err,
 			"what was written while publication %.63s did not exist cannot be read any "
-			"more: create it again, then sluice resync",
+			"more: create it again, then start over with a new copy (README)",
 			src->publication);
 	case STREAM_ROW_SIZE:
 		error_set(err, ERROR_FATAL, "PG-ROW-SIZE", "the source cannot send a row behind %s: %s",

@@ -72,7 +72,7 @@ static void slot_alarm(struct pg_source *src, const struct slot_info *slot, doub
 		status_alarm_clear(st, "PG-SLOT-LIMIT");
 	if (slot->safe_bytes < 0 && retained_mb >= ALARM_RETAINED_MB)
 		status_alarm_raise(st, "PG-WAL-KEEP",
-			"look at the source's disk; `sluice release` lets the WAL go",
+			"look at the disk; in need: stop sluice, pg_drop_replication_slot() lets the WAL go, and start over",
 			"slot %s keeps %lld MB of WAL on the source, without a limit, growing by %.0f MB/h",
 			src->slot, retained_mb, rate > 0 ? rate * 3600 / 1048576 : 0.0);
 	else
@@ -134,7 +134,7 @@ static int tables_alarms(struct pg_source *src, struct error *err)
 		return r;
 	if (differs.len)
 		status_alarm_raise(st, "PG-PUBLICATION",
-			"sluice resync --tables adds a table; or exclude it in source.exclude", "%s",
+			"a table is added by starting over (README); or exclude it in source.exclude", "%s",
 			buf_str(&differs));
 	else
 		status_alarm_clear(st, "PG-PUBLICATION");

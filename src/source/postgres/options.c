@@ -25,7 +25,8 @@ static const struct option options[] = {
 		"inserts are published, their updates and deletes are not; `full`: they get REPLICA IDENTITY FULL." },
 	{ "source.postgresql.binary", OPTION_BOOL, offsetof(struct config, source.postgresql.binary), "false",
 		0, 0, NULL, 0,
-		"Lets the server send values in binary form where it can. Saves time with bytea." },
+		"Lets the server send values in binary form, where every published column has a built-in type other than an "
+		"array. Saves time with bytea." },
 };
 
 const struct option_table options_source_postgres = { "PostgreSQL source", options,

@@ -323,7 +323,8 @@ static int source_prepare(
 		error_set(err, ERROR_FATAL, "PG-IDENTITY-OTHER",
 			"the target holds progress of source %s, but this is %s", start->identity,
 			base->identity);
-		error_remedy(err, "connect to the source that the copy was made from, or sluice resync");
+		error_remedy(err,
+			"connect to the source that the copy was made from, or start over with a new copy (README)");
 		return error_exit(err, EXIT_RESYNC);
 	}
 	if (slot_read(src->sql, src->slot, &slot, err) < 0 || read_facts(src, state, start, &facts, err) < 0)

@@ -59,7 +59,8 @@ static int lost_history(uint64_t stored, uint64_t end, const char *what, struct 
 	error_set(err, ERROR_FATAL, "PG-HISTORY",
 		"%s: the target has applied changes up to %s, the source's history ends at %s", what,
 		pg_lsn_format(stored, a, sizeof(a)), pg_lsn_format(end, b, sizeof(b)));
-	error_remedy(err, "what the target holds beyond that never happened on this source: sluice resync");
+	error_remedy(err,
+		"what the target holds beyond that never happened on this source: start over with a new copy (README)");
 	return error_exit(err, EXIT_RESYNC);
 }
 

@@ -5,11 +5,12 @@
  * The transport in process: a ring with one producer (the reader) and one consumer (the applier).
  *
  * Invariants:
- *   1. `head` is written by the producer alone, `tail` by the consumer alone; a slot belongs to the producer until
- *      head is past it (release), to the consumer from then on (acquire). No lock, no copy: batches are handed over.
- *   2. A sleeping consumer is woken by an eventfd; the producer writes it only when the consumer has said that it
- *      sleeps, so a busy pipeline makes no system call per batch. The flag is set before the ring is looked at a last
- *      time, so no batch can be overlooked.
+ *   1. `head` is written by the producer alone, `tail` by the consumer alone; a slot belongs to the producer
+ *      until head is past it (release), to the consumer from then on (acquire). No lock, no copy: batches are
+ *      handed over.
+ *   2. A sleeping consumer is woken by an eventfd; the producer writes it only when the consumer has said
+ *      that it sleeps, so a busy pipeline makes no system call per batch. The flag is set before the ring is
+ *      looked at a last time, so no batch can be overlooked.
  *   3. The ring never fills before the memory budget does: a batch holds at least one block.
  */
 
