@@ -71,11 +71,11 @@ run_lint() {
 run_fuzz() {
 	say "fuzzing, $FUZZ_SECONDS s"
 	if ! { CC=clang tree fuzz -Dfuzz=true -Dtests=true -Db_lundef=false -Db_sanitize=address,undefined -Db_pie=false &&
-		ninja -C "$BUILD/fuzz" subprojects/pgoutput/pgoutput-fuzz > "$BUILD/build.log" 2>&1; }; then
+		ninja -C "$BUILD/fuzz" subprojects/pgoutput/tests/pgoutput-fuzz > "$BUILD/build.log" 2>&1; }; then
 		tail -n 40 "$BUILD/build.log"; count 0 1; return
 	fi
 	mkdir -p "$BUILD/corpus"
-	one pgoutput-fuzz "$BUILD/fuzz/subprojects/pgoutput/pgoutput-fuzz" -max_total_time="$FUZZ_SECONDS" -timeout=10 \
+	one pgoutput-fuzz "$BUILD/fuzz/subprojects/pgoutput/tests/pgoutput-fuzz" -max_total_time="$FUZZ_SECONDS" -timeout=10 \
 		-rss_limit_mb=2048 -print_final_stats=1 -verbosity=0 -artifact_prefix="$BUILD/" "$BUILD/corpus" subprojects/pgoutput/tests/corpus
 }
 

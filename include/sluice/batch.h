@@ -24,9 +24,10 @@ struct batch {
 	uint32_t n_records, cap_records;
 	struct relation **relations; /* each once, one reference each */
 	uint32_t n_relations, cap_relations;
-	uint64_t seq;	    /* given by the reader, ascending from 1 */
-	struct mono filled; /* when the first record came in */
-	const uint8_t *raw; /* snapshot pass-through: bytes as the source sent them, in the arena */
+	struct relation **held; /* a hash table of the same, with twice cap_relations slots */
+	uint64_t seq;		/* given by the reader, ascending from 1 */
+	struct mono filled;	/* when the first record came in */
+	const uint8_t *raw;	/* snapshot pass-through: bytes as the source sent them, in the arena */
 	size_t raw_len;
 	struct batch *next; /* of whoever owns the batch */
 };
@@ -37,7 +38,7 @@ struct batch *batch_new(struct block_pool *pool);
 struct batch *batch_free(struct batch *batch);
 /** batch_add() - appends a zeroed record; the pointer is valid until the next batch_add(). */
 struct record *batch_add(struct batch *batch);
-/** batch_hold() - references rel once for the batch's life; cheap when it is the last one held. */
+/** batch_hold() - references rel once for the batch's life; cheap, whatever the number of relations. */
 struct relation *batch_hold(struct batch *batch, struct relation *rel);
 
 static inline bool batch_is_full(const struct batch *batch)

@@ -30,7 +30,6 @@ struct batch *batch_free(struct batch *batch)
 		return NULL;
 	for (uint32_t i = 0; i < batch->n_relations; i++)
 		relation_unref(batch->relations[i]);
-	free(batch->relations);
 	arena_reset(&batch->arena);
 	free(batch);
 	return NULL;
@@ -71,21 +70,44 @@ struct record *batch_add(struct batch *batch)
 	return rec;
 }
 
+static uint32_t held_slot(const struct batch *batch, const struct relation *rel)
+{
+	uint32_t mask = batch->cap_relations * 2 - 1;
+	uint32_t i = (uint32_t)(((uintptr_t)rel * 0x9E3779B97F4A7C15u) >> 32) & mask;
+
+	while (batch->held[i] && batch->held[i] != rel)
+		i = (i + 1) & mask;
+	return i;
+}
+
+static void held_grow(struct batch *batch)
+{
+	uint32_t cap = batch->cap_relations ? batch->cap_relations * 2 : 8;
+	size_t bytes = cap * sizeof(struct relation *);
+	struct relation **relations = arena_alloc(&batch->arena, bytes);
+
+	if (batch->n_relations)
+		memcpy(relations, batch->relations, batch->n_relations * sizeof(struct relation *));
+	batch->relations = relations;
+	batch->held = memset(arena_alloc(&batch->arena, 2 * bytes), 0, 2 * bytes);
+	batch->cap_relations = cap;
+	for (uint32_t i = 0; i < batch->n_relations; i++)
+		batch->held[held_slot(batch, relations[i])] = relations[i];
+}
+
 struct relation *batch_hold(struct batch *batch, struct relation *rel)
 {
-	/* most often the one held last */
-	for (uint32_t i = batch->n_relations; i > 0; i--) {
-		if (batch->relations[i - 1] == rel)
-			return rel;
-	}
-	if (batch->n_relations == batch->cap_relations) {
-		uint32_t cap = batch->cap_relations ? batch->cap_relations * 2 : 8;
+	uint32_t slot;
 
-		batch->relations = realloc(batch->relations, cap * sizeof(*batch->relations));
-		if (!batch->relations)
-			abort();
-		batch->cap_relations = cap;
+	/* most often the one held last */
+	if (batch->n_relations && batch->relations[batch->n_relations - 1] == rel)
+		return rel;
+	if (batch->n_relations == batch->cap_relations)
+		held_grow(batch);
+	slot = held_slot(batch, rel);
+	if (!batch->held[slot]) {
+		batch->held[slot] = rel;
+		batch->relations[batch->n_relations++] = relation_ref(rel);
 	}
-	batch->relations[batch->n_relations++] = relation_ref(rel);
 	return rel;
 }

@@ -189,18 +189,18 @@ static void a_batch_references_each_relation_once(void **state)
 {
 	struct column column = { .name = "a", .key = true };
 	struct relation_spec s = spec(&column, 1);
-	struct relation *rels[20];
+	struct relation *rels[300];
 	struct batch *batch = batch_new(NULL);
 
-	for (int i = 0; i < 20; i++)
+	for (int i = 0; i < 300; i++)
 		rels[i] = relation_new(&s);
-	for (int i = 0; i < 100; i++)
-		assert_ptr_equal(batch_hold(batch, rels[i % 20]), rels[i % 20]);
-	assert_int_equal(batch->n_relations, 20);
-	for (int i = 0; i < 20; i++)
+	for (int i = 0; i < 1000; i++)
+		assert_ptr_equal(batch_hold(batch, rels[i % 300]), rels[i % 300]);
+	assert_int_equal(batch->n_relations, 300);
+	for (int i = 0; i < 300; i++)
 		assert_int_equal(atomic_load(&rels[i]->refs), 2);
 	batch_free(batch);
-	for (int i = 0; i < 20; i++) {
+	for (int i = 0; i < 300; i++) {
 		assert_int_equal(atomic_load(&rels[i]->refs), 1);
 		relation_unref(rels[i]);
 	}

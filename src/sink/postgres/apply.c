@@ -349,7 +349,7 @@ static int group_scan(struct apply *apply, const struct apply_group *group, stru
 		switch ((enum record_op)rec->op) {
 		case RECORD_BEGIN:
 			apply->next.position = (struct position){ rec->pos.major, POSITION_END };
-			apply->next.commit_time = rec->begin->commit_time;
+			apply->next.commit_time = apply->commit_time = rec->begin->commit_time;
 			break;
 		case RECORD_INSERT:
 		case RECORD_READ:
