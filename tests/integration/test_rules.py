@@ -21,7 +21,7 @@ OURS = "select pid, application_name from pg_stat_activity where application_nam
 CATALOG = """
 select 'table', oid::regclass::text || relreplident::text from pg_class where relkind in ('r', 'v', 'S', 'i', 'p')
     and relnamespace::regnamespace::text !~ '^pg_(toast|temp)'
-union all select 'trigger', tgname || tgenabled from pg_trigger union all select 'function', oid::text from pg_proc
+union all select 'trigger', tgname || tgenabled::text from pg_trigger union all select 'function', oid::text from pg_proc
 union all select 'event trigger', evtname from pg_event_trigger union all select 'schema', nspname from pg_namespace where nspname !~ '^pg_t'
 union all select 'setting', setdatabase::text || setconfig::text from pg_db_role_setting where setdatabase = (
     select oid from pg_database where datname = current_database())

@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -50,9 +51,11 @@ static void abort_kills(void **state)
 
 static void each_point_is_listed_once(void **state)
 {
-	char path[] = "/tmp/test-fault-XXXXXX", text[200] = "";
-	int fd = mkstemp(path);
+	char path[64], text[200] = "";
+	int fd;
 
+	snprintf(path, sizeof(path), "/tmp/test-fault-%d", (int)getpid());
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	assert_true(fd >= 0);
 	setenv("SLUICE_FAULT_LIST", path, 1);
 	unsetenv("SLUICE_FAULT");
