@@ -263,7 +263,7 @@ static void judge_leftovers(const struct readiness_input *in, struct readiness *
 		reason_remedy(reason, "COMMIT PREPARED or ROLLBACK PREPARED; see pg_prepared_xacts");
 	}
 	if (in->cfg->source.type == PEER_POSTGRESQL && in->cfg->target.type == PEER_POSTGRESQL &&
-		!st->sequences_mapped)
+		!st->sequences_mapped && st->phase >= PHASE_CATCHING_UP) /* the copy's last step */
 		reason_add(ret, "sequences", "the sequences of the source are not known on the target");
 	if (st->new_tables) {
 		reason = reason_add(ret, "new_tables",
