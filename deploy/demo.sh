@@ -93,9 +93,9 @@ ROWS=$(blue -c "select (select count(*) from customer) + (select count(*) from p
 step "loaded $ROWS rows in 5 tables"
 
 cat > "$WORK/load.sql" <<SQL
-\\set c random(1, (100000 * $SCALE)::int)
-\\set p random(1, (10000 * $SCALE)::int)
-\\set o random(1, (250000 * $SCALE)::int)
+\\set c random(1, int(100000 * $SCALE))
+\\set p random(1, int(10000 * $SCALE))
+\\set o random(1, int(250000 * $SCALE))
 begin;
 with o as (insert into orders (customer_id, state) values (:c, 'new') returning id)
 	insert into order_item select id, 1, :p, 2, 9.99 from o;
@@ -121,7 +121,7 @@ step "checking"
 sluice check || { echo "demo: check failed" >&2; exit 1; }
 CHANGES=$(blue -c "select sum(n_tup_ins + n_tup_upd + n_tup_del) from pg_stat_user_tables")
 step "writing to blue, running sluice"
-"$BIN/pgbench" -n -h 127.0.0.1 -p "$BLUE_PORT" -U postgres -f "$WORK/load.sql" -c 2 -j 1 -R 150 -T 3600 shop > /dev/null 2>&1 &
+"$BIN/pgbench" -n -h 127.0.0.1 -p "$BLUE_PORT" -U postgres -f "$WORK/load.sql" -c 2 -j 1 -R 150 -T 3600 shop > "$WORK/load.log" 2>&1 &
 LOAD_PID=$!
 if [ -t 1 ]; then
 	build/sluice -c "$WORK/sluice.yaml" run 2> "$WORK/sluice.log" &
@@ -132,7 +132,8 @@ SLUICE_PID=$!
 sluice ready --wait 10m || { echo "demo: not ready" >&2; tail -n 20 "$WORK/sluice.log" 2> /dev/null; exit 1; }
 
 step "ready; stopping the load"
-kill "$LOAD_PID"; wait "$LOAD_PID" 2> /dev/null || true
+kill "$LOAD_PID" || { echo "demo: the load has ended by itself" >&2; tail -n 5 "$WORK/load.log" >&2; exit 1; }
+wait "$LOAD_PID" 2> /dev/null || true
 LOAD_PID=""
 T0=$(now_ms)
 POINT=$(blue -c "select pg_logical_emit_message(true, 'demo', 'end')")
