@@ -17,6 +17,10 @@ struct pipeline_options {
 	/* asked every second while the limits hold: may a cutover begin? Decides between the phases in-sync and ready.
 	 * Thread: the monitor's. NULL = never. */
 	bool (*ready)(const struct context *ctx);
+	/* called after a server refused our role, before the next attempt: reads passwords anew, since they rotate. Nobody
+	 * else uses the URIs of the config then. Thread: the supervisor's. NULL = they stay. */
+	void (*reload)(void *arg);
+	void *reload_arg;
 };
 
 /**

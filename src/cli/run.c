@@ -26,6 +26,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <sluice/config_load.h>
 #include <sluice/cleanup.h>
 #include <sluice/http.h>
 #include <sluice/pipeline.h>
@@ -161,10 +162,39 @@ static void say_error(struct service *svc)
 	char text[640];
 
 	log_error_value(svc->cc.ctx.log, LOG_ERROR, "fatal", &svc->err);
-	cli_error(&svc->err);
+	if (isatty(STDERR_FILENO)) /* elsewhere the log line says it all, and every line has to be one of the log */
+		cli_error(&svc->err);
 	snprintf(text, sizeof(text), "%s: %s%s%s\n", svc->err.code, svc->err.message,
 		*svc->err.remedy ? "; " : "", svc->err.remedy);
 	cli_terminated(text);
+}
+
+static void swap_text(char **a, char **b)
+{
+	char *text = *a;
+
+	*a = *b;
+	*b = text;
+}
+
+/* where the servers are and how to get in, from file and environment as they are now; all else stays */
+static void reload(void *arg)
+{
+	struct cli *cli = arg;
+	struct config_request req = { .path = cli->config_path, .sets = cli->sets, .n_sets = cli->n_sets };
+	struct config_report report = CONFIG_REPORT_INIT;
+	struct config *cfg = NULL;
+
+	if (config_load(&req, &cfg, &report) == 0) {
+		swap_text(&cli->cfg->source.uri, &cfg->source.uri);
+		swap_text(&cli->cfg->source.user, &cfg->source.user);
+		swap_text(&cli->cfg->source.password, &cfg->source.password);
+		swap_text(&cli->cfg->target.uri, &cfg->target.uri);
+		swap_text(&cli->cfg->target.user, &cfg->target.user);
+		swap_text(&cli->cfg->target.password, &cfg->target.password);
+		config_free(cfg);
+	}
+	config_report_fini(&report);
 }
 
 static int service_start(struct service *svc, struct error *err)
@@ -228,6 +258,8 @@ int run_command(struct cli *cli, int argc, char **argv)
 	svc.opt.until_synced = cli_has(cli, "until-synced");
 	svc.opt.until = cli_value(cli, "until");
 	svc.opt.no_standby = cli_has(cli, "no-standby");
+	svc.opt.reload = reload;
+	svc.opt.reload_arg = cli;
 	log_info(&svc.cc.log, "started", "sluice " SLUICE_VERSION, "config=%s pid=%d",
 		*cli->cfg->path ? cli->cfg->path : "none", (int)getpid());
 	rc = service_run(&svc);

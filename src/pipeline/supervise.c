@@ -90,6 +90,8 @@ static void supervisor_retry(struct supervisor *sv, const struct attempt *at)
 	log_info(sv->ctx->log, "retry-wait", "next attempt after a pause",
 		"stage=%s wait_ms=%lld failures=%u", at->err_stage, (long long)ms, sv->backoff.failures);
 	supervisor_wait(sv, ms);
+	if (error_exit_code(&at->err) == EXIT_PERMISSION && sv->opt->reload)
+		sv->opt->reload(sv->opt->reload_arg);
 }
 
 static void supervisor_standby(struct supervisor *sv)

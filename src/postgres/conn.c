@@ -196,6 +196,20 @@ static int connect_error(PGconn *conn, struct error *err)
 	return error_exit(err, cause->exit_code);
 }
 
+/* a list with commas, one for each host; an empty one is the default */
+static bool ports_are_numbers(const char *ports)
+{
+	while (ports && *ports) {
+		char *end;
+		unsigned long port = strtoul(ports, &end, 10);
+
+		if (end == ports ? *ports != ',' : port < 1 || port > 65535 || (*end && *end != ','))
+			return false;
+		ports = *end == ',' ? end + 1 : end;
+	}
+	return true;
+}
+
 int pg_connect(const struct pg_peer *peer, enum pg_role role, const char *application, PGconn **ret,
 	struct error *err)
 {
@@ -215,6 +229,9 @@ int pg_connect(const struct pg_peer *peer, enum pg_role role, const char *applic
 			err, ERROR_CONFIG, "PG-URI", "the URI is not a valid PostgreSQL connection string");
 	}
 	params_fill(&params, options, peer);
+	if (!ports_are_numbers(params_get(&params, "port")))
+		return error_set(
+			err, ERROR_CONFIG, "PG-URI", "the URI's port is not a number from 1 to 65535");
 	if (params_get(&params, "options"))
 		buf_printf(&session, "%s ", params_get(&params, "options"));
 	buf_puts(&session, role_options(role));

@@ -71,6 +71,10 @@ int pg_error(PGconn *conn, const PGresult *res, const char *what, struct error *
 		return error_set(err, ERROR_TRANSIENT, "PG-CONNECTION", "%s: %.*s", what,
 			(int)strcspn(text, "\n"), text);
 	}
+	/* RAISE: the text is that of somebody's function, and may hold anything */
+	if (!strcmp(sqlstate, "P0001"))
+		primary =
+			"a function on the server has raised an exception (its text is not shown, it may hold values)";
 	snprintf(code, sizeof(code), "PG-%s", sqlstate);
 	error_set(err, pg_sqlstate_class(sqlstate), code, "%s: %s", what, primary);
 	if (err->class == ERROR_CONFIG)

@@ -55,12 +55,12 @@ class Proxy:
                     self.drop_commit -= 1
                     self.dropped_commits += 1
                     break
-                if self.trickle_bytes:
-                    for i in range(0, len(data), self.trickle_bytes):
-                        sink.sendall(data[i:i + self.trickle_bytes])
+                while data:
+                    n = self.trickle_bytes or len(data)  # read anew for each piece: it may be switched off meanwhile
+                    sink.sendall(data[:n])
+                    data = data[n:]
+                    if data:
                         pause(0.001)
-                else:
-                    sink.sendall(data)
         except OSError:
             pass
         for s in (source, sink):
