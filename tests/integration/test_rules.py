@@ -169,6 +169,32 @@ def test_new_table_blocks_ready(blue, green, make):
     s.wait_status(lambda st: "new_tables" not in [r["code"] for r in st["ready"]["reasons"]], "the reason is gone", 45)
 
 
+def test_ready_under_steady_writes(blue, green, make):
+    """Lag is that of the oldest change that is missing, not that of the last look: a busy blue gets ready too."""
+    blue.sql(KV)
+    s = make({"cutover": {"max_lag": "500ms", "hold": "4s"}}).start()
+    s.wait_synced()
+    over = threading.Event()
+
+    def load():
+        with blue.connect() as c:
+            while not over.wait(0.003):
+                c.execute("insert into t(v) values (1)")
+                c.execute("update t set v = 2 where id = (select max(id) from t)")
+
+    writers = [threading.Thread(target=load) for _ in range(3)]
+    for w in writers:
+        w.start()
+    try:
+        s.wait_status(lambda st: st["ready"]["ready"], "ready while others write", 45)
+    finally:
+        over.set()
+        for w in writers:
+            w.join()
+    s.wait_applied()
+    assert_same(blue, green)
+
+
 def test_P18_prepared_transaction(blue, green, make):
     blue.sql(KV)
     s = make().start()
