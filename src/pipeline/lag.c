@@ -38,9 +38,10 @@ double lag_update(struct lag *lag, const struct lag_input *in)
 		return 0;
 	}
 	lag_sample(lag, in->head, in->server_time);
+	/* commits are applied in their order: all up to the last applied one's time is in, too */
 	if (in->pending.us)
 		since = in->pending;
-	else if (!since.us)
+	else if (in->applied.us > since.us)
 		since = in->applied;
 	if (!since.us)
 		return -1;

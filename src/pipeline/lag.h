@@ -7,8 +7,8 @@
  * transaction that is not applied, 0 when there is none. Pure.
  *
  * The oldest unapplied transaction's commit time is known exactly while the applier holds it. While it is still at
- * the source it is bounded by samples of the source's end: what is unapplied was written after the newest sample
- * whose end has been passed.
+ * the source it is bounded by samples of the source's end (what is unapplied was written after the newest sample whose
+ * end has been passed) and by the last applied transaction's commit time, whichever is later.
  */
 
 #include <stdint.h>

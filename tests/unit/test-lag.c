@@ -52,6 +52,19 @@ static void bounded_by_samples_of_the_end(void **state)
 					     .head = 30, .server_time = { 104 * S }, .passed = 30 }) == 0);
 }
 
+/* steady writes: the end is always a little ahead, and what was applied last is the newer bound */
+static void bounded_by_the_last_applied(void **state)
+{
+	struct lag lag = { 0 };
+	struct lag_input in = { .head = 10, .server_time = { 100 * S }, .passed = 10 };
+
+	assert_true(lag_update(&lag, &in) == 0);
+	in = (struct lag_input){
+		.head = 20, .server_time = { 101 * S }, .passed = 19, .applied = { 101 * S - S / 50 }
+	};
+	assert_true(lag_update(&lag, &in) < 0.03);
+}
+
 static void never_too_low_with_many_samples(void **state)
 {
 	struct lag lag = { 0 };
@@ -77,6 +90,7 @@ int main(void)
 		cmocka_unit_test(unknown_before_anything_is_known),
 		cmocka_unit_test(exact_while_the_applier_holds_the_oldest),
 		cmocka_unit_test(bounded_by_samples_of_the_end),
+		cmocka_unit_test(bounded_by_the_last_applied),
 		cmocka_unit_test(never_too_low_with_many_samples),
 	};
 
