@@ -178,7 +178,7 @@ def test_ready_under_steady_writes(blue, green, make, tmp_path):
     script = tmp_path / "load.sql"
     script.write_text("\\set k random(1, 1000)\nbegin;\ninsert into t(v) values (:k);\nupdate t set v = v + 1 where id = :k;\ncommit;\n"
                       "update t set v = 7 where id = :k;\n")
-    load = subprocess.Popen([f"{blue.cluster.bindir}/pgbench", "-n", "-f", script, "-c", "2", "-R", "400", "-T", "600", blue.uri],
+    load = subprocess.Popen([f"{blue.cluster.bindir}/pgbench", "-n", "-f", script, "-c", "2", "-R", "2000", "-T", "600", blue.uri],
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     lags = []
     try:
