@@ -71,9 +71,9 @@ servers_start() {
 }
 servers_stop() {
 	local side
-	[ -z "${PID:-}" ] || kill -9 "$PID" 2> /dev/null
+	[ -z "${PID:-}" ] || kill -9 "$PID" 2> /dev/null || true
 	for side in blue green; do
-		[ ! -d "$WORK/$side" ] || as_server "$PGBIN/pg_ctl" -D "$WORK/$side" -m immediate stop > /dev/null 2>&1
+		[ ! -d "$WORK/$side" ] || as_server "$PGBIN/pg_ctl" -D "$WORK/$side" -m immediate stop > /dev/null 2>&1 || true
 	done
 	rm -rf "$WORK"
 }
