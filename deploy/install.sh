@@ -33,6 +33,8 @@ install_packages() {
 		# clang's sanitizer runtime has clang's major version in its name
 		p=$(ls -d /usr/lib/clang/*/lib/linux/libclang_rt.fuzzer-* 2> /dev/null | head -n 1)
 		[ -n "$p" ] || missing="$missing libclang-rt"
+		# fetches the servers of other versions
+		command -v mvn > /dev/null || missing="$missing maven"
 	;; esac
 	_has_postgresql || missing="$missing postgresql"
 	[ -n "$missing" ] || return 0
