@@ -43,8 +43,7 @@ struct binder {
 	struct origin origins[OPTIONS_MAX]; /* by the option's index */
 };
 
-/* every option of every table, in the order of the manual */
-size_t options_count(void);
+/** options_at() - an option of the tables, in the order of the manual; NULL behind the last. */
 const struct option *options_at(size_t i);
 const struct option_table *const *options_tables(size_t *ret_n);
 /** options_find() - its index, or -1. */

@@ -48,21 +48,15 @@ const struct option_table *const *options_tables(size_t *ret_n)
 	return tables;
 }
 
-size_t options_count(void)
-{
-	size_t n = 0;
-
-	for (size_t t = 0; t < N(tables); t++)
-		n += tables[t]->n;
-	assert(n <= OPTIONS_MAX);
-	return n;
-}
-
 const struct option *options_at(size_t i)
 {
+	size_t index = i;
+
 	for (size_t t = 0; t < N(tables); t++) {
-		if (i < tables[t]->n)
+		if (i < tables[t]->n) {
+			assert(index < OPTIONS_MAX);
 			return &tables[t]->options[i];
+		}
 		i -= tables[t]->n;
 	}
 	return NULL;
