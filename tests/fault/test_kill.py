@@ -98,18 +98,8 @@ def bank(blue, green, number):
         t.join()
 
 
-def points_hit(make, blue, tmp_path):
-    """Every fault point that a whole run passes."""
-    listing = tmp_path / "points"
-    s = make().start(env={"SLUICE_FAULT_LIST": str(listing)})
-    s.wait_synced()
-    s.wait_applied()
-    s.stop()
-    return sorted(set(listing.read_text().split()))
-
-
-def test_O01_A01_kill_at_every_fault_point(bank, blue, green, make, tmp_path):
-    s = make()
+def points_passed(s, bank, tmp_path):
+    """A whole run under load: every fault point of the stream that it passes. Leaves s stopped, the bank running."""
     listing = tmp_path / "points"
     s.start(env={"SLUICE_FAULT_LIST": str(listing)})
     s.wait_synced()
@@ -117,7 +107,12 @@ def test_O01_A01_kill_at_every_fault_point(bank, blue, green, make, tmp_path):
     bank.start()
     s.wait_applied()
     assert s.stop() == 0
-    points = [p for p in sorted(set(listing.read_text().split())) if not p.startswith("snapshot.")]
+    return [p for p in sorted(set(listing.read_text().split())) if not p.startswith("snapshot.")]
+
+
+def test_O01_A01_kill_at_every_fault_point(bank, blue, green, make, tmp_path):
+    s = make()
+    points = points_passed(s, bank, tmp_path)
     assert len(points) >= 12, points
     for point in points:
         for hit in (1, 3):
@@ -137,14 +132,7 @@ def test_O01_A01_kill_at_every_fault_point(bank, blue, green, make, tmp_path):
 
 def test_error_at_every_fault_point(bank, blue, green, make, tmp_path):
     s = make()
-    listing = tmp_path / "points"
-    s.start(env={"SLUICE_FAULT_LIST": str(listing)})
-    s.wait_synced()
-    bank.check = True
-    bank.start()
-    s.wait_applied()
-    assert s.stop() == 0
-    points = [p for p in sorted(set(listing.read_text().split())) if not p.startswith("snapshot.")]
+    points = points_passed(s, bank, tmp_path)
     s.start(env={"SLUICE_FAULT": ",".join(f"{p}:error@{3 + i % 5}" for i, p in enumerate(points))})
     wait_until(lambda: s.alive() and (s.metric("retries_total") or 0) >= len(points) // 2, 60, "retries")
     bank.end()

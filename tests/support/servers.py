@@ -4,7 +4,6 @@
 """Private PostgreSQL servers: own directory, free loopback port, gone with the test."""
 
 import contextlib
-import getpass
 import glob
 import os
 import pathlib
@@ -177,7 +176,3 @@ class Database:
                 with self.cluster.connect(self.name) as d:
                     d.execute(f"rollback prepared '{gid}'")
             c.execute(f'drop database if exists "{self.name}" with (force)')
-
-
-def user_name():
-    return getpass.getuser()
