@@ -11,11 +11,16 @@
  *      so that a blocked target never looks like a dead client.
  *   3. Resume points handed out never decrease: after a start the server reports walEnds from restart_lsn on, far
  *      below what is stored; those are ignored.
- *   4. A walsender sends every message by itself. Where they come fast, waiting for the socket would cost a handful of
- *      system calls for a few rows, so a millisecond's worth of them is left to gather in the socket first.
+ *   4. A walsender sends every message by itself: a segment, its acknowledgement and a wake-up for some hundred bytes, and
+ *      most of its time goes into them as long as the receiver keeps up. Where messages come fast they are left to
+ *      gather. On the same machine a receive window that stays small fills at once, and what comes behind it joins
+ *      in the sender's buffer, which is large, and travels in a few big segments when the window opens. Over a network
+ *      the window has to be as large as the kernel finds it, so there only our own wake-ups are saved.
  *   5. One copy per message, from libpq's buffer into the batch; records point into that.
  */
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +37,9 @@
 #define HEARTBEAT_MS	 200
 #define GATHER_MS	 2
 #define GATHER_BYTES	 (24 * 1024)
+#define GATHER_LOCAL_MS	 5
+#define LOCAL_RTT_US	 300
+#define LOCAL_WINDOW	 (64 * 1024) /* a segment of the loopback device (65,483 bytes) has to fit */
 #define GATHER_WINDOW_MS 5
 #define GATHER_MESSAGES	 100 /* in a window: 20,000 a second */
 
@@ -278,6 +286,18 @@ static void set_low_water(const struct pg_stream *st, int bytes)
 	setsockopt(PQsocket(st->conn), SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes));
 }
 
+/* a server on this machine: the window is kept where connections begin */
+static void set_window(struct pg_stream *st)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+	int bytes = LOCAL_WINDOW;
+
+	st->local = getsockopt(PQsocket(st->conn), IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+		    info.tcpi_rtt <= LOCAL_RTT_US &&
+		    setsockopt(PQsocket(st->conn), SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)) == 0;
+}
+
 /* after a read that emptied the socket: lets a fast stream gather */
 static void gather(struct pg_stream *st, struct mono now)
 {
@@ -289,7 +309,9 @@ static void gather(struct pg_stream *st, struct mono now)
 		st->window = now;
 		st->window_messages = st->messages;
 	}
-	if (st->fast && st->dry) {
+	if (st->fast && st->dry && st->local) {
+		wait_readable(st, false, GATHER_LOCAL_MS);
+	} else if (st->fast && st->dry) {
 		/* by bytes, not by time: the server must never find its buffers full because we slept */
 		set_low_water(st, GATHER_BYTES);
 		wait_readable(st, true, GATHER_MS);
@@ -395,6 +417,7 @@ int stream_start(struct pg_source *src, uint64_t stored, int wake_fd, struct err
 	if (PQresultStatus(res) != PGRES_COPY_BOTH)
 		return stream_error(src, res, err);
 	PQsetnonblocking(st->conn, 1);
+	set_window(st);
 	st->streaming = true;
 	return 0;
 }
