@@ -13,10 +13,11 @@
 
 #include <sluice/arena.h>
 #include <sluice/clock.h>
+#include <sluice/partition.h>
 #include <sluice/record.h>
 
 #define BATCH_MAX_BYTES	  ((size_t)2 * 1024 * 1024)
-#define BATCH_MAX_RECORDS 16384u
+#define BATCH_MAX_RECORDS 16000u /* their vector fits one block of 1 MiB */
 
 struct batch {
 	struct arena arena;
@@ -27,7 +28,10 @@ struct batch {
 	struct relation **held; /* a hash table of the same, with twice cap_relations slots */
 	uint64_t seq;		/* given by the reader, ascending from 1 */
 	struct mono filled;	/* when the first record came in */
-	const uint8_t *raw;	/* snapshot pass-through: bytes as the source sent them, in the arena */
+	/* where it was read from; NULL = no log. All records of a batch are of one partition and one reign */
+	const struct partition *partition;
+	struct reign reign;
+	const uint8_t *raw; /* snapshot pass-through: bytes as the source sent them, in the arena */
 	size_t raw_len;
 	struct batch *next; /* of whoever owns the batch */
 };

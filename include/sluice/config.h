@@ -21,6 +21,12 @@ struct string_list {
 	uint32_t n;
 };
 
+/* NAME: VALUE pairs; values may be secrets and are never printed */
+struct property_list {
+	char **names, **values;
+	uint32_t n;
+};
+
 enum peer_type { PEER_POSTGRESQL, PEER_MONGODB, PEER_GENERATOR, PEER_DISCARD };
 enum no_identity { NO_IDENTITY_REFUSE, NO_IDENTITY_INSERT_ONLY, NO_IDENTITY_FULL };
 enum transport_type { TRANSPORT_DIRECT, TRANSPORT_KAFKA };
@@ -31,6 +37,8 @@ enum missing_row { MISSING_ROW_STOP, MISSING_ROW_WARN };
 enum conflict { CONFLICT_STOP, CONFLICT_SOURCE_WINS, CONFLICT_TARGET_WINS };
 enum on_fatal { ON_FATAL_EXIT, ON_FATAL_HOLD };
 enum ddl_policy { DDL_ADDITIVE, DDL_STOP, DDL_IGNORE };
+enum kafka_layout { LAYOUT_STREAM, LAYOUT_TABLES };
+enum kafka_format { KAFKA_JSON, KAFKA_BINARY };
 enum fence_method { FENCE_NONE, FENCE_REVOKE, FENCE_READ_ONLY, FENCE_BLOCK_WRITES, FENCE_HOOK };
 
 struct config_source {
@@ -79,6 +87,19 @@ struct config_hook {
 	int64_t timeout_ms;
 };
 
+struct config_kafka {
+	char *bootstrap_servers;
+	char *prefix; /* default: name */
+	enum kafka_layout layout;
+	uint32_t partitions;	    /* of each topic that is created (tables) */
+	int32_t replication_factor; /* -1 = the broker's default */
+	bool create_topics;
+	int64_t retention_ms; /* < 0 = unlimited */
+	enum kafka_format format;
+	int json_schemas; /* enum json_schemas of codec.h */
+	struct property_list properties, producer_properties, consumer_properties; /* librdkafka's own */
+};
+
 struct config {
 	char *path; /* the file, or "" */
 	char *name;
@@ -86,6 +107,7 @@ struct config {
 	struct config_target target;
 	struct {
 		enum transport_type type;
+		struct config_kafka kafka;
 	} transport;
 	struct config_snapshot snapshot;
 	struct config_apply apply;

@@ -3,13 +3,20 @@
 #pragma once
 
 /*
- * The service: `sluice run`. The calling thread becomes the supervisor: it makes source, transport and sink,
+ * The service: `sluice run`, `reader` and `applier`. The calling thread becomes the supervisor: it makes source, transport and sink,
  * runs them, and is the only place that retries.
  */
 
 #include <sluice/context.h>
 
+enum pipeline_role {
+	ROLE_WHOLE,   /* both halves joined in process */
+	ROLE_READER,  /* source → log */
+	ROLE_APPLIER, /* log → target */
+};
+
 struct pipeline_options {
+	enum pipeline_role role; /* WHOLE with a log between the halves: both, each supervised by itself */
 	bool until_synced; /* end once everything committed at the source at the start is durably applied */
 	const char *until; /* the same for a source position ("0/5A3F120"); NULL = none */
 	bool no_standby;   /* exit 81 instead of waiting for the lease */
@@ -32,6 +39,14 @@ int pipeline_run(struct context *ctx, const struct pipeline_options *opt, struct
 
 struct source;
 struct sink;
+struct snapshot_sink;
+struct state;
+
+/* where a copy goes: to a target, or into a log */
+struct snapshot_to {
+	struct snapshot_sink *sink;
+	struct state *state;
+};
 
 #define SNAPSHOT_STOPPED                                                                                     \
 	1 /* snapshot_run, snapshot_post: ctx->stop was set before the end; the next run goes on */
@@ -44,7 +59,8 @@ struct sink;
  * Thread: the supervisor's; starts and joins its own workers. Blocks: as long as the copy takes; ctx->stop ends it
  * within about a second. Return: 0, SNAPSHOT_STOPPED, negative.
  */
-int snapshot_run(struct context *ctx, struct source *src, struct sink *sink, bool first, struct error *err);
+int snapshot_run(
+	struct context *ctx, struct source *src, const struct snapshot_to *to, bool first, struct error *err);
 
 /** snapshot_post_due() - 1 when unique, exclusion and foreign keys are still to be built ("snapshot/dump" is stored,
  * "snapshot/post" is not), 0 when not, negative. Thread: the one that may use sink->state. */

@@ -28,6 +28,7 @@ enum record_op {
 	RECORD_ABORT = 'A',
 	RECORD_HEARTBEAT = 'K', /* outside transactions: all before its resume point has been delivered */
 	RECORD_FENCE = 'F',
+	RECORD_CHUNK = 'H', /* a mark of the snapshot on its way through a log */
 };
 
 enum record_flags {
@@ -40,6 +41,7 @@ enum record_flags {
 struct record_begin {
 	struct wall commit_time; /* the source's clock */
 	uint64_t xid;
+	const char *options; /* what the source was asked for: ordinals depend on it; NULL = nothing to say */
 };
 
 struct record_end {
@@ -65,6 +67,28 @@ struct record_message {
 struct record_heartbeat {
 	struct resume resume;
 	struct wall at; /* the source's clock */
+	/* news of the reader for whoever is behind a log; 0 = unknown */
+	uint64_t head;	   /* the source's end then, comparable to position.major */
+	struct wall clear; /* all that was committed at the source up to then stands before this record */
+};
+
+/* what a snapshot looks like in a log: TABLE, then for each chunk BEGIN, READ…, END, then DONE; FINISHED at last */
+enum chunk_mark {
+	CHUNK_MARK_TABLE = 'T', /* an attempt at the table begins: rows of earlier attempts go */
+	CHUNK_MARK_BEGIN = 'B',
+	CHUNK_MARK_END = 'E',
+	CHUNK_MARK_DONE = 'D',	   /* the table is complete */
+	CHUNK_MARK_FINISHED = 'F', /* all tables are; rel is NULL, content holds the sequences' values */
+};
+
+struct record_chunk {
+	enum chunk_mark mark;
+	uint32_t no;	  /* of the chunk, from 0 */
+	uint32_t attempt; /* at the table, from 1 */
+	uint64_t rows;	  /* END: of the chunk; DONE: of the table */
+	uint64_t start;	  /* TABLE: start point */
+	const uint8_t *content;
+	uint32_t content_len;
 };
 
 struct record {
@@ -72,6 +96,7 @@ struct record {
 	uint8_t flags;	      /* enum record_flags */
 	struct relation *rel; /* rows and SCHEMA; NULL else */
 	struct position pos;
+	int64_t offset;	      /* of its message in the batch's partition; 0 where there is no log */
 	struct value *before; /* rel->n_columns values, or NULL */
 	struct value *after;  /* rel->n_columns values, or NULL */
 	union {
@@ -81,6 +106,7 @@ struct record {
 		const struct record_truncate *truncate;
 		const struct record_message *message;
 		const struct record_heartbeat *heartbeat;
+		const struct record_chunk *chunk;
 	};
 };
 

@@ -23,6 +23,16 @@ struct progress {
 	struct resume resume;
 	const char *identity; /* of the source; "" when not stored yet */
 	struct wall commit_time;
+	int64_t offset;	    /* of the last message applied; < 0 = none, or there is no log */
+	struct reign reign; /* that it was written under */
+};
+
+/* where a partition stands; what store_resume() stores beside the resume point */
+struct sink_point {
+	const struct partition *partition; /* NULL = no log */
+	struct resume resume;
+	int64_t offset;
+	struct reign reign;
 };
 
 /* a run of records of one batch, [from, to) */
@@ -32,15 +42,16 @@ struct span {
 };
 
 /*
- * A group: records in source order, over one or more batches. It either begins with BEGIN, or continues the
+ * A group: records in source order, over one or more batches of one partition. It either begins with BEGIN, or continues the
  * transaction that the group before left open (ends == false there). HEARTBEAT records stand between
- * transactions. With ends == true the last record is END or HEARTBEAT and the sink commits.
+ * transactions, and so do a snapshot's CHUNK marks with the READ records between a BEGIN and an END mark. With ends ==
+ * true the last record is END, ABORT (the open transaction is rolled back but for its progress), HEARTBEAT, READ or a
+ * CHUNK mark other than BEGIN, and the sink commits. Progress moves to the last record's offset, where there is a log.
  */
 struct apply_group {
 	const struct span *spans;
 	uint32_t n_spans;
 	bool ends;
-	bool durable; /* commit with synchronous_commit=on: all commits before are durable with it */
 };
 
 struct apply_result {
@@ -51,22 +62,33 @@ struct apply_result {
 	uint64_t inserts, updates, deletes, truncates, missing_rows, conflicts, dead_letters;
 };
 
+#define SINK_FLUSHING 1
+
 struct sink_ops {
 	/** connect() - connects, creates or checks the layout in the target. Return: 0, negative. */
 	int (*connect)(struct sink *sink, struct error *err);
 	/**
-	 * claim() - raises the epoch, ending every other applier of this stream, and reads progress; waits for a commit in
-	 * doubt. identity is stored when there is none yet; another one stored: RESYNC (80).
+	 * claim() - raises the epoch of (stream, partition), ending every other applier of it, and reads progress; waits for
+	 * a commit in doubt. partition NULL: there is no log. identity ("" = not known yet) is stored when there is none;
+	 * another one stored: RESYNC (80).
 	 */
-	int (*claim)(struct sink *sink, const char *identity, struct progress *ret, struct error *err);
+	int (*claim)(struct sink *sink, const struct partition *partition, const char *identity,
+		struct progress *ret, struct error *err);
+	/** release() - forgets a partition; what is open of it is rolled back. Return: 0, negative. */
+	int (*release)(struct sink *sink, const struct partition *partition, struct error *err);
 	/** apply() - writes a group. When it returns 0 and group->ends, it is committed. An error leaves the target as
 	 * before the first group of the transaction. Blocks: as long as the target takes. */
 	int (*apply)(struct sink *sink, const struct apply_group *group, struct apply_result *ret,
 		struct error *err);
 	/** store_resume() - stores a resume point alone (idle heartbeat), durably, never a lower one. */
-	int (*store_resume)(struct sink *sink, struct resume resume, struct error *err);
-	/** flush() - makes every commit so far durable by a commit with synchronous_commit=on of a row of its own. */
-	int (*flush)(struct sink *sink, struct error *err);
+	int (*store_resume)(struct sink *sink, const struct sink_point *point, struct error *err);
+	/**
+	 * flush() - makes every commit that returned before it was called durable, by a commit with synchronous_commit=on of a
+	 * row of its own in a session of its own, so that applying goes on meanwhile.
+	 * @wait: true: until it is done. False: begins one when none is under way, else looks whether it is done.
+	 * Return: 0 = the flush is done, a new one begins with the next call; SINK_FLUSHING = under way; negative.
+	 */
+	int (*flush)(struct sink *sink, bool wait, struct error *err);
 	/** idle() - called at least every 10 s while no group comes: keeps an open transaction alive. */
 	int (*idle)(struct sink *sink, struct error *err);
 	void (*free)(struct sink *sink);

@@ -40,6 +40,17 @@ struct source_health {
 	uint64_t new_tables; /* selected by the config, not published */
 };
 
+/* what a kind of source's positions mean and how they read; constant, needs no source */
+struct source_format {
+	/* for people ("0/5A3F120"); buf at least 40 bytes; both return buf */
+	const char *(*resume)(struct resume resume, char *buf, size_t size);
+	const char *(*position)(struct position pos, char *buf, size_t size);
+	/* major of a resume point, for distances against source_health.head; 0 = none */
+	uint64_t (*major)(struct resume resume);
+	/* reads a position that a person wrote; false = not one; NULL = the driver has no such form */
+	bool (*parse)(const char *s, uint64_t *ret_major);
+};
+
 struct source_ops {
 	/**
 	 * connect() - connects, takes the lease, checks identity and settings. Blocks: up to the connect time-out.
@@ -83,17 +94,12 @@ struct source {
 	/* highest start point of the snapshot's tables, set by start(); until the stream has passed it the target is not yet a
 	 * consistent prefix; 0 = none */
 	uint64_t start_point_max;
-	/* renders positions and resume points for people ("0/5A3F120"); buf at least 40 bytes */
-	const char *(*format)(struct resume resume, char *buf, size_t size);
-	const char *(*format_position)(struct position pos, char *buf, size_t size);
-	/* major of a resume point, for distances against source_health.head; 0 = none */
-	uint64_t (*major)(struct resume resume);
-	/* reads a position that a person wrote ("0/5A3F120"); false = not one; NULL = the driver has no such form */
-	bool (*parse_position)(const char *s, uint64_t *ret_major);
+	const struct source_format *format; /* of this driver */
 };
 
 struct source *source_postgres_new(const struct context *ctx);
 struct source *source_generator_new(const struct context *ctx);
+extern const struct source_format source_postgres_format, source_generator_format;
 
 static inline struct source *source_free(struct source *src)
 {

@@ -3,41 +3,103 @@
 #pragma once
 
 /*
- * A transport carries batches from one reader to one applier (direct: in process) and news of durability back.
- * seq numbers are given by the reader, one per batch, ascending; `durable` is the newest seq whose batch, and
- * every one before it, is durable downstream.
+ * A transport carries batches from one reader to the appliers, and news of durability back. It has two halves, which
+ * live in one process (direct) or in two (kafka): the reader's, which is written to, and the applier's, which is
+ * read from. seq numbers are given by whoever fills the batch: the reader for the first, the transport for the
+ * second half; ascending from 1.
  */
 
 #include <sluice/batch.h>
+#include <sluice/context.h>
 #include <sluice/error.h>
+#include <sluice/snapshot.h>
+#include <sluice/state.h>
 
-struct transport;
+struct transport_writer;
+struct transport_reader;
+struct progress;
 
-#define TRANSPORT_IDLE 1 /* recv: nothing within the time */
-#define TRANSPORT_END  2 /* recv: the reader has ended, everything was received */
-#define TRANSPORT_FULL 3 /* send: not taken; wait for reader_fd */
+#define TRANSPORT_IDLE	   1 /* recv: nothing within the time */
+#define TRANSPORT_END	   2 /* recv: the reader has ended, everything was received (direct only) */
+#define TRANSPORT_FULL	   3 /* send: not taken; wait for reader_fd */
+#define TRANSPORT_ASSIGNED 4 /* recv: *ret_partition is ours now: claim its progress, then seek() */
+#define TRANSPORT_REVOKED                                                                                    \
+	5 /* recv: *ret_partition is not ours any more: forget what came from it, then drop() */
 
-struct transport_ops {
+/* what the log holds of this stream already: its last accepted record */
+struct transport_tail {
+	bool exists;
+	struct position position; /* records at or below it are dropped by send() */
+	struct resume resume;	  /* of the newest END, HEARTBEAT or CONTINUE at or before it */
+	const char *identity;	  /* of the source; "" = none; owned by the writer */
+};
+
+/* the reader's half */
+struct transport_writer_ops {
+	/**
+	 * open() - connects, takes the log over (fences whoever wrote before) and tells what it holds. Afterwards state and
+	 * snapshot are usable. Thread: the supervisor's. Blocks: bounded by the driver's time-outs. Return: 0, negative.
+	 */
+	int (*open)(struct transport_writer *t, const char *identity, struct transport_tail *ret,
+		struct error *err);
 	/** send() - hands a batch on; on 0 the transport owns it. Thread: reader's. Blocks: never. */
-	int (*send)(struct transport *t, struct batch *batch, struct error *err);
+	int (*send)(struct transport_writer *t, struct batch *batch, struct error *err);
+	/** poll() - serves the other side's answers. Called whenever reader_fd was written, and every 200 ms at least.
+	 * Thread: reader's. Blocks: never. Return: 0, negative: what was sent is not there, and never will be. */
+	int (*poll)(struct transport_writer *t, struct error *err);
+	/** durable() - newest seq that is durable downstream, and every one before it. Thread: reader's. Blocks: never. */
+	uint64_t (*durable)(struct transport_writer *t);
 	/** end() - no more batches will come. Thread: reader's. */
-	void (*end)(struct transport *t);
-	/** recv() - the next batch; the caller owns it. Thread: applier's. Blocks: up to timeout_ms. */
-	int (*recv)(struct transport *t, int timeout_ms, struct batch **ret, struct error *err);
-	/** ack() - batches up to seq need not be sent again. Thread: applier's. Blocks: never. */
-	int (*ack)(struct transport *t, uint64_t seq, struct error *err);
-	/** durable() - newest seq acked. Thread: reader's. Blocks: never. */
-	uint64_t (*durable)(struct transport *t);
+	void (*end)(struct transport_writer *t);
+	void (*free)(struct transport_writer *t);
+};
+
+struct transport_writer {
+	const struct transport_writer_ops *ops;
+	int reader_fd; /* an eventfd, written when durable() may have moved or there is room again; the creator's */
+	struct state *state; /* the migration's store in the log; NULL: it is the target's (direct) */
+	struct snapshot_sink *snapshot; /* takes the copy as records; NULL: it goes to the target (direct) */
+};
+
+/* the applier's half; all calls but wake() from the applier's thread */
+struct transport_reader_ops {
+	/** open() - connects. Blocks: bounded by the driver's time-outs. Return: 0, negative. */
+	int (*open)(struct transport_reader *t, struct error *err);
+	/**
+	 * recv() - the next batch, which the caller owns, or news about a partition. Where a partition holds rows without
+	 * transactions (layout tables, another program's topics), each batch is framed by a BEGIN and an END of its own: their
+	 * positions are those of the first and of the last row, the offset is the last message's, there is no resume point.
+	 * Blocks: up to timeout_ms.
+	 * Return: 0, TRANSPORT_IDLE, _END, _ASSIGNED, _REVOKED, negative (RESYNC 80: the log lost what follows progress …).
+	 */
+	int (*recv)(struct transport_reader *t, int timeout_ms, struct batch **ret,
+		const struct partition **ret_partition, struct error *err);
+	/** seek() - delivers partition from behind what progress says is applied; checks that the log still follows from it.
+	 * Return: 0, negative (RESYNC 80, TRANSIENT). */
+	int (*seek)(struct transport_reader *t, const struct partition *partition,
+		const struct progress *progress, struct error *err);
+	/** drop() - answers TRANSPORT_REVOKED once nothing of the partition is in work. */
+	int (*drop)(struct transport_reader *t, const struct partition *partition, struct error *err);
+	/** ack() - batches up to seq are durably applied. Blocks: never. */
+	int (*ack)(struct transport_reader *t, uint64_t seq, struct error *err);
 	/** wake() - makes a blocked recv() return TRANSPORT_IDLE. Thread: any. */
-	void (*wake)(struct transport *t);
-	void (*free)(struct transport *t);
+	void (*wake)(struct transport_reader *t);
+	void (*free)(struct transport_reader *t);
 };
 
-struct transport {
-	const struct transport_ops *ops;
-	int reader_fd; /* an eventfd, written when durable() has moved or memory came back; owned by the creator */
+struct transport_reader {
+	const struct transport_reader_ops *ops;
+	/* bytes that recv() could give at once but has not yet; for limits and metrics */
+	uint64_t waiting_bytes;
 };
 
-/** transport_direct_new() - a ring in process; queue_* gauges are kept in metrics. reader_fd is borrowed. */
+/** transport_direct_new() - a ring in process, both halves at once; queue_* gauges are kept in metrics. reader_fd is
+ * borrowed. Each half is freed by its own free(); the ring goes with the second. */
 struct metrics;
-struct transport *transport_direct_new(struct metrics *metrics, int reader_fd);
+void transport_direct_new(struct metrics *metrics, int reader_fd, struct transport_writer **ret_writer,
+	struct transport_reader **ret_reader);
+
+/** transport_kafka_writer_new(), _reader_new() - the halves on Kafka; ctx->cfg->transport.kafka says where. pool bounds the
+ * memory of the batches received. reader_fd is borrowed. */
+struct transport_writer *transport_kafka_writer_new(const struct context *ctx, int reader_fd);
+struct transport_reader *transport_kafka_reader_new(const struct context *ctx, struct block_pool *pool);

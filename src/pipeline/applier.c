@@ -9,9 +9,11 @@
  *      memory is applied in parts of one target transaction, invisible until its END.
  *   2. A batch is acked only after a commit that covers it was made durable, and after the resume point of its last
  *      END or HEARTBEAT was stored: confirmed ≤ stored ≤ applied and durable.
- *   3. Commits do not wait for the target's disk; every DURABLE_MS one of them does, and covers those before it.
- *      While idle a flush of its own takes its place.
- *   4. Heartbeats alone move progress at most every HEARTBEAT_MS, so an idle stream costs next to nothing.
+ *   3. Commits do not wait for the target's disk; every DURABLE_MS the sink is asked to flush what has been committed,
+ *      beside the applying, and what is acked then is what had been committed when that flush began.
+ *   4. A group is of one partition. A partition is taken on by claiming its progress and given back by rolling back what
+ *      is open of it; without a log there is one lane from the beginning, claimed by the supervisor.
+ *   5. Heartbeats alone move progress at most every HEARTBEAT_MS, so an idle stream costs next to nothing.
  */
 
 #include <stdlib.h>
@@ -20,62 +22,102 @@
 #include <sluice/fault.h>
 
 #include "attempt.h"
-#include "pending.h"
+#include "lane.h"
 
 #define DURABLE_MS	200
 #define HEARTBEAT_MS	3000
 #define IDLE_MS		10000
 #define STATUS_MS	100
 #define RECV_TIMEOUT_MS 200
+#define FLUSH_POLL_MS	5 /* how often a flush is looked at while nothing else comes */
 #define GROUP_MAX_BYTES ((size_t)8 * 1024 * 1024)
 
 struct applier {
 	struct attempt *at;
-	struct pending pending;
-	size_t group_bytes;	/* receive no more than this before applying */
-	bool skipping;		/* still below progress */
-	bool in_skipped;	/* inside a transaction that is skipped */
-	bool open;		/* a target transaction is open: its END has not come yet */
-	bool ended;		/* the transport has no more */
-	uint64_t committed_seq; /* newest batch wholly committed */
+	struct lane *lanes;    /* in no order */
+	struct lane *open;     /* the lane whose target transaction is open */
+	size_t group_bytes;    /* receive no more than this before applying */
+	size_t pending_bytes;  /* of all lanes, before they were applied last */
+	bool ended;	       /* the transport has no more */
+	uint64_t received_seq; /* newest batch received */
 	uint64_t acked_seq;
-	bool unflushed;		     /* commits that are not known durable */
+	bool unflushed;		     /* commits that no flush covers yet */
 	struct mono unflushed_since; /* of the oldest of them */
-	struct mono last_store;	     /* progress moved */
+	bool flushing;		     /* a flush is under way; it covers: */
+	uint64_t flushing_seq, flushing_major;
 	struct mono last_idle, last_status;
-	uint64_t committed_major;
-	struct resume_box resume; /* newest stored */
-	struct wall last_commit;  /* of the last transaction applied, the source's clock */
 };
 
-/* only this thread writes it; an idle heartbeat may have moved it beyond what is stored */
-static void applier_passed(struct attempt *at, uint64_t major)
+/* every batch up to this one is wholly committed */
+static uint64_t applier_settled(const struct applier *ap)
 {
-	if (major > atomic_load(&at->passed))
-		atomic_store(&at->passed, major);
+	uint64_t seq = ap->received_seq;
+
+	for (const struct lane *lane = ap->lanes; lane; lane = lane->next) {
+		if (lane->pending.n && lane->pending.batches[0]->seq <= seq)
+			seq = lane->pending.batches[0]->seq - 1;
+	}
+	return seq;
 }
 
-static int applier_ack(struct applier *ap, struct error *err)
+/* the lane that is furthest behind says how far all is applied, or committed */
+static uint64_t applier_passed(const struct applier *ap, bool committed)
+{
+	uint64_t least = ap->lanes ? UINT64_MAX : 0;
+
+	for (const struct lane *lane = ap->lanes; lane; lane = lane->next) {
+		uint64_t major = committed ? lane->committed_major : lane->passed;
+
+		least = major < least ? major : least;
+	}
+	return least;
+}
+
+/* everything up to seq and major is durable */
+static int applier_ack(struct applier *ap, uint64_t seq, uint64_t major, struct error *err)
 {
 	struct attempt *at = ap->at;
 
-	ap->unflushed = false;
-	atomic_store(&at->durable, ap->committed_major);
-	if (ap->committed_seq > ap->acked_seq) {
-		ap->acked_seq = ap->committed_seq;
+	if (major > atomic_load(&at->durable))
+		atomic_store(&at->durable, major);
+	if (seq > ap->acked_seq) {
+		ap->acked_seq = seq;
 		atomic_store(&at->progressed, true);
-		return at->transport->ops->ack(at->transport, ap->acked_seq, err);
+		return at->reader->ops->ack(at->reader, seq, err);
 	}
 	return 0;
 }
 
-static int applier_flush(struct applier *ap, struct error *err)
+static void applier_flush_begin(struct applier *ap)
 {
-	if (SLUICE_FAULT_POINT("pipeline.applier.flush"))
-		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point pipeline.applier.flush");
-	if (ap->at->sink->ops->flush(ap->at->sink, err) < 0)
-		return -1;
-	return applier_ack(ap, err);
+	ap->flushing = true;
+	ap->flushing_seq = applier_settled(ap);
+	ap->flushing_major = applier_passed(ap, true);
+	ap->unflushed = false;
+}
+
+/* begins a flush when one is due, looks whether it is done; wait: everything committed is durable at the end */
+static int applier_flush(struct applier *ap, bool wait, struct error *err)
+{
+	struct sink *sink = ap->at->sink;
+	int r;
+
+	while (ap->flushing || ap->unflushed) {
+		if (!ap->flushing && !wait &&
+			mono_diff_us(mono_now(), ap->unflushed_since) < DURABLE_MS * 1000)
+			return 0;
+		if (!ap->flushing)
+			applier_flush_begin(ap);
+		if (SLUICE_FAULT_POINT("pipeline.applier.flush"))
+			return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point pipeline.applier.flush");
+		r = sink->ops->flush(sink, wait, err);
+		if (r != 0)
+			return r < 0 ? r : 0;
+		ap->flushing = false;
+		if (applier_ack(ap, ap->flushing_seq, ap->flushing_major, err) < 0)
+			return -1;
+	}
+	return 0;
 }
 
 static void applier_count(struct applier *ap, const struct apply_result *res, struct mono began)
@@ -100,56 +142,67 @@ static void applier_count(struct applier *ap, const struct apply_result *res, st
 	}
 }
 
-static void applier_publish(struct applier *ap, bool now)
+/* for people: position and commit time of the lane that is furthest behind */
+static void applier_show(struct applier *ap)
 {
 	struct attempt *at = ap->at;
 	struct status *st = at->ctx->status;
-	struct mono t = mono_now();
+	const struct lane *last = ap->lanes;
 
-	applier_passed(at, ap->committed_major);
-	atomic_store(&at->pending_us, pending_oldest(&ap->pending).us);
-	if (!now && mono_diff_us(t, ap->last_status) < STATUS_MS * 1000)
-		return;
-	ap->last_status = t;
+	for (const struct lane *lane = ap->lanes; lane; lane = lane->next)
+		last = lane->passed < last->passed ? lane : last;
 	status_lock(st);
-	at->src->format(resume_box_get(&ap->resume), st->applied_position, sizeof(st->applied_position));
-	if (ap->last_commit.us)
-		st->applied_commit_time = ap->last_commit;
+	if (last)
+		at->format->resume(
+			resume_box_get(&last->resume), st->applied_position, sizeof(st->applied_position));
+	if (last && last->last_commit.us)
+		st->applied_commit_time = last->last_commit;
 	st->target.last_contact = wall_now();
 	status_unlock(st);
 }
 
-/* what a commit means for the bookkeeping */
-static int applier_committed(struct applier *ap, const struct apply_group *group,
-	const struct apply_result *res, struct error *err)
+static void applier_publish(struct applier *ap, bool now)
 {
-	struct mono now = mono_now();
-	uint64_t seq;
+	struct attempt *at = ap->at;
+	struct mono t = mono_now();
+	struct wall oldest = { 0 }, clear = { INT64_MAX };
 
-	if (res->resume.len) {
-		resume_box_set(&ap->resume, res->resume);
-		ap->committed_major = ap->at->src->major(res->resume);
+	for (const struct lane *lane = ap->lanes; lane; lane = lane->next) {
+		struct wall pending = pending_oldest(&lane->pending);
+
+		if (pending.us && (!oldest.us || pending.us < oldest.us))
+			oldest = pending;
+		if (lane->clear.us < clear.us)
+			clear = lane->clear;
 	}
-	if (res->transactions)
-		ap->last_commit = res->commit_time;
-	ap->last_store = now;
-	seq = pending_consume(&ap->pending, group);
-	if (seq)
-		ap->committed_seq = seq;
-	if (!ap->unflushed)
-		ap->unflushed_since = now;
-	ap->unflushed = true;
-	return group->durable ? applier_ack(ap, err) : 0;
+	if (ap->lanes) {
+		atomic_store(&at->passed, applier_passed(ap, false));
+		atomic_store(&at->passed_clear_us, clear.us);
+	}
+	atomic_store(&at->pending_us, oldest.us);
+	if (!now && mono_diff_us(t, ap->last_status) < STATUS_MS * 1000)
+		return;
+	ap->last_status = t;
+	applier_show(ap);
 }
 
-static int applier_apply(struct applier *ap, struct apply_group *group, struct error *err)
+/* what a commit means for the bookkeeping */
+static void applier_committed(struct applier *ap, struct lane *lane, const struct apply_group *group,
+	const struct apply_result *res)
+{
+	lane_committed(lane, group, res, ap->at->format);
+	if (!ap->unflushed)
+		ap->unflushed_since = mono_now();
+	ap->unflushed = true;
+}
+
+static int applier_apply(
+	struct applier *ap, struct lane *lane, const struct apply_group *group, struct error *err)
 {
 	struct sink *sink = ap->at->sink;
 	struct apply_result res = { 0 };
 	struct mono began = mono_now();
 
-	group->durable =
-		group->ends && ap->unflushed && mono_diff_us(began, ap->unflushed_since) >= DURABLE_MS * 1000;
 	if (SLUICE_FAULT_POINT("pipeline.applier.apply"))
 		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point pipeline.applier.apply");
 	if (sink->ops->apply(sink, group, &res, err) < 0)
@@ -158,33 +211,157 @@ static int applier_apply(struct applier *ap, struct apply_group *group, struct e
 		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point pipeline.applier.applied");
 	ap->last_idle = mono_now();
 	applier_count(ap, &res, began);
-	ap->open = !group->ends;
-	if (!group->ends)
-		pending_consume(&ap->pending, group);
-	else if (applier_committed(ap, group, &res, err) < 0)
-		return -1;
+	lane->open = !group->ends;
+	ap->open = lane->open ? lane : NULL;
+	if (group->ends)
+		applier_committed(ap, lane, group, &res);
+	else
+		pending_consume(&lane->pending, group);
 	applier_publish(ap, false);
 	return 0;
 }
 
 /* heartbeats alone: all before them is applied; stored now and then, or at once when commits wait to be confirmed */
-static int applier_heartbeat(struct applier *ap, const struct apply_group *group, bool now, struct error *err)
+static int applier_heartbeat(
+	struct applier *ap, struct lane *lane, const struct apply_group *group, bool now, struct error *err)
 {
-	const struct span *last = &group->spans[group->n_spans - 1];
-	struct resume resume = last->batch->records[last->to - 1].heartbeat->resume;
-	struct apply_result res = { .resume = resume };
-	uint64_t major = ap->at->src->major(resume);
+	struct sink_point point = lane_point(lane, group);
+	struct apply_result res = { .resume = point.resume };
 
-	applier_passed(ap->at, major);
-	if (!now && mono_diff_us(mono_now(), ap->last_store) < HEARTBEAT_MS * 1000)
+	if (point.resume.len)
+		lane_passed(lane, ap->at->format->major(point.resume));
+	if (!now && mono_diff_us(mono_now(), lane->last_store) < HEARTBEAT_MS * 1000)
 		return 0;
-	if (ap->at->sink->ops->store_resume(ap->at->sink, resume, err) < 0)
+	if (ap->at->sink->ops->store_resume(ap->at->sink, &point, err) < 0)
 		return -1;
 	ap->last_idle = mono_now();
-	if (applier_committed(ap, group, &res, err) < 0 || applier_ack(ap, err) < 0)
+	applier_committed(ap, lane, group, &res);
+	/* stored with a commit that waited for the disk: all before it is durable, too */
+	ap->unflushed = false;
+	if (applier_ack(ap, applier_settled(ap), applier_passed(ap, true), err) < 0)
 		return -1;
 	applier_publish(ap, false);
 	return 0;
+}
+
+static struct lane *applier_lane(const struct applier *ap, const struct partition *partition)
+{
+	struct lane *lane = ap->lanes;
+
+	while (lane && lane->partition != partition)
+		lane = lane->next;
+	return lane;
+}
+
+static void applier_add(
+	struct applier *ap, const struct partition *partition, const struct progress *progress)
+{
+	struct lane *lane = lane_new(partition, progress, ap->at->format);
+
+	lane->next = ap->lanes;
+	ap->lanes = lane;
+	applier_publish(ap, true);
+}
+
+/* a partition is ours: whoever had it before is ended, then it is read from where the target stands */
+static int applier_take(struct applier *ap, const struct partition *partition, struct error *err)
+{
+	struct attempt *at = ap->at;
+	struct progress progress = { 0 };
+
+	if (SLUICE_FAULT_POINT("pipeline.applier.assigned"))
+		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point pipeline.applier.assigned");
+	if (at->sink->ops->claim(at->sink, partition, "", &progress, err) < 0 ||
+		at->reader->ops->seek(at->reader, partition, &progress, err) < 0)
+		return -1;
+	log_info(at->ctx->log, "assigned", "a partition is ours",
+		"topic=%s partition=%d epoch=%llu offset=%lld", partition->topic, partition->id,
+		(unsigned long long)progress.epoch, (long long)progress.offset);
+	applier_add(ap, partition, &progress);
+	status_state(at->ctx->status, STATE_RUNNING, "", "", "");
+	return 0;
+}
+
+/* a partition is another's: what is open of it is rolled back */
+static int applier_give(struct applier *ap, const struct partition *partition, struct error *err)
+{
+	struct attempt *at = ap->at;
+	struct lane *lane = applier_lane(ap, partition);
+
+	if (lane) {
+		struct lane **at_lane = &ap->lanes;
+
+		while (*at_lane != lane)
+			at_lane = &(*at_lane)->next;
+		*at_lane = lane->next;
+		if (ap->open == lane)
+			ap->open = NULL;
+		lane_free(lane);
+		if (at->sink->ops->release(at->sink, partition, err) < 0)
+			return -1;
+	}
+	log_info(at->ctx->log, "revoked", "a partition is not ours any more", "topic=%s partition=%d",
+		partition->topic, partition->id);
+	if (!ap->lanes)
+		status_state(at->ctx->status, STATE_STANDBY, "PARTITION",
+			"another instance of this name has the partitions", "");
+	return at->reader->ops->drop(at->reader, partition, err);
+}
+
+/* what the newest heartbeat says about the source, for the lag */
+static void applier_hear(struct attempt *at, const struct batch *batch)
+{
+	for (uint32_t i = batch->n_records; i > 0; i--) {
+		const struct record *rec = &batch->records[i - 1];
+
+		if (rec->op != RECORD_HEARTBEAT || !rec->heartbeat->head)
+			continue;
+		pthread_mutex_lock(&at->lock);
+		at->heard.head = rec->heartbeat->head;
+		at->heard.at = rec->heartbeat->at;
+		at->heard.when = mono_now();
+		pthread_mutex_unlock(&at->lock);
+		return;
+	}
+}
+
+/* takes a batch to its lane */
+static int applier_put(struct applier *ap, struct batch *batch, struct error *err)
+{
+	struct attempt *at = ap->at;
+	struct lane *lane = applier_lane(ap, batch->partition);
+	uint64_t skipped = 0;
+
+	if (!lane) {
+		batch_free(batch);
+		return error_set(err, ERROR_BUG, "APPLIER-LANE", "a batch of a partition that is not ours");
+	}
+	if (transform_chain_apply(at->transforms, batch, err) < 0) {
+		batch_free(batch);
+		return -1;
+	}
+	ap->received_seq = batch->seq;
+	if (lane->partition)
+		applier_hear(at, batch);
+	ap->pending_bytes += batch->arena.bytes;
+	pending_add(&lane->pending, batch);
+	if (lane->skipping) {
+		lane->skipping =
+			!pending_skip(&lane->pending, lane->applied_at_start, &lane->in_skipped, &skipped);
+		metric_add(&at->ctx->metrics->duplicates_skipped, skipped);
+	}
+	return 0;
+}
+
+static bool applier_is_full(const struct applier *ap)
+{
+	if (ap->pending_bytes >= ap->group_bytes)
+		return true;
+	for (const struct lane *lane = ap->lanes; lane; lane = lane->next) {
+		if (lane->pending.n == PENDING_MAX_BATCHES)
+			return true;
+	}
+	return false;
 }
 
 /* takes what the transport has, up to a group's size */
@@ -192,29 +369,27 @@ static int applier_receive(struct applier *ap, int timeout_ms, struct error *err
 {
 	struct attempt *at = ap->at;
 
-	while (!ap->ended && ap->pending.n < PENDING_MAX_BATCHES && ap->pending.bytes < ap->group_bytes) {
+	ap->pending_bytes = 0;
+	for (const struct lane *lane = ap->lanes; lane; lane = lane->next)
+		ap->pending_bytes += lane->pending.bytes;
+	while (!ap->ended && !applier_is_full(ap)) {
 		struct batch *batch = NULL;
-		int r = at->transport->ops->recv(at->transport, timeout_ms, &batch, err);
+		const struct partition *partition = NULL;
+		int r = at->reader->ops->recv(at->reader, timeout_ms, &batch, &partition, err);
 
-		if (r < 0)
-			return r;
 		if (r == TRANSPORT_END)
 			ap->ended = true;
-		if (r != 0)
+		if (r == TRANSPORT_IDLE || r == TRANSPORT_END)
 			break;
-		r = transform_chain_apply(at->transforms, batch, err);
-		if (r < 0) {
-			batch_free(batch);
+		if (r == TRANSPORT_ASSIGNED)
+			r = applier_take(ap, partition, err);
+		else if (r == TRANSPORT_REVOKED)
+			r = applier_give(ap, partition, err);
+		else if (r == 0)
+			r = applier_put(ap, batch, err);
+		if (r < 0)
 			return r;
-		}
-		pending_add(&ap->pending, batch);
 		timeout_ms = 0;
-	}
-	if (ap->skipping && ap->pending.n) {
-		uint64_t skipped = 0;
-
-		ap->skipping = !pending_skip(&ap->pending, at->applied_at_start, &ap->in_skipped, &skipped);
-		metric_add(&at->ctx->metrics->duplicates_skipped, skipped);
 	}
 	return 0;
 }
@@ -224,30 +399,42 @@ static int applier_timeout(const struct applier *ap)
 {
 	int ms = RECV_TIMEOUT_MS;
 
-	if (ap->unflushed && !ap->open)
+	if (ap->flushing)
+		return FLUSH_POLL_MS;
+	if (ap->unflushed)
 		ms = mono_until_ms(mono_add_ms(ap->unflushed_since, DURABLE_MS), mono_now());
 	return ms < RECV_TIMEOUT_MS ? ms : RECV_TIMEOUT_MS;
+}
+
+/* one lane's turn; last: nothing more will come */
+static int applier_lane_turn(struct applier *ap, struct lane *lane, bool full, bool last, struct error *err)
+{
+	struct apply_group group;
+
+	if (!pending_group(&lane->pending, !last && (full || lane->open), &group))
+		return 0;
+	if (!lane->open && pending_is_idle(&group))
+		return applier_heartbeat(ap, lane, &group, full || last, err);
+	return applier_apply(ap, lane, &group, err);
 }
 
 static int applier_turn(struct applier *ap, struct error *err)
 {
 	struct mono now;
-	struct apply_group group;
 	bool full;
+	int r = 0;
 
 	if (applier_receive(ap, applier_timeout(ap), err) < 0)
 		return -1;
-	full = ap->pending.bytes >= ap->group_bytes || ap->pending.n == PENDING_MAX_BATCHES;
-	if (pending_group(&ap->pending, full || ap->open, &group)) {
-		int r = !ap->open && pending_is_idle(&group) ? applier_heartbeat(ap, &group, full, err)
-							     : applier_apply(ap, &group, err);
-
-		if (r < 0)
-			return r;
+	full = applier_is_full(ap);
+	/* one target transaction at a time: an open one goes on until its END */
+	for (struct lane *lane = ap->lanes; r == 0 && lane; lane = lane->next) {
+		if (!ap->open || ap->open == lane)
+			r = applier_lane_turn(ap, lane, full, false, err);
 	}
+	if (r < 0 || applier_flush(ap, false, err) < 0)
+		return -1;
 	now = mono_now();
-	if (ap->unflushed && !ap->open && mono_diff_us(now, ap->unflushed_since) >= DURABLE_MS * 1000)
-		return applier_flush(ap, err);
 	if (mono_diff_us(now, ap->last_idle) >= IDLE_MS * 1000) {
 		ap->last_idle = now;
 		applier_publish(ap, true);
@@ -256,54 +443,53 @@ static int applier_turn(struct applier *ap, struct error *err)
 	return 0;
 }
 
-/* the transport has ended: what is whole is applied, stored and made durable; a part without END is left */
+/* no more will come: what is whole is applied, stored and made durable; a part without END is left */
 static int applier_finish(struct applier *ap, struct error *err)
 {
-	struct apply_group group;
-
 	if (ap->open)
 		return 0;
-	if (pending_group(&ap->pending, false, &group)) {
-		int r = pending_is_idle(&group) ? applier_heartbeat(ap, &group, true, err)
-						: applier_apply(ap, &group, err);
-
-		if (r < 0)
-			return r;
+	for (struct lane *lane = ap->lanes; lane; lane = lane->next) {
+		if (applier_lane_turn(ap, lane, false, true, err) < 0)
+			return -1;
 	}
-	if (ap->unflushed && applier_flush(ap, err) < 0)
+	if (applier_flush(ap, true, err) < 0)
 		return -1;
 	applier_publish(ap, true);
 	return 0;
 }
 
+/* with a reader in the same process the end comes through the transport; a log has none */
+static bool applier_goes_on(const struct applier *ap)
+{
+	const struct attempt *at = ap->at;
+
+	return !attempt_aborted(at) && !ap->ended && !(at->role == ROLE_APPLIER && attempt_draining(at));
+}
+
 void *applier_main(void *arg)
 {
 	struct attempt *at = arg;
-	struct applier *ap = calloc(1, sizeof(*ap));
+	struct applier ap = { .at = at };
 	struct error err = ERROR_INIT;
 	size_t share = at->ctx->cfg->limits.batch_memory_bytes / 6;
 	int r = 0;
 
-	if (!ap)
-		abort();
-	ap->at = at;
-	ap->group_bytes = share < GROUP_MAX_BYTES ? share : GROUP_MAX_BYTES;
-	ap->skipping = at->applied_at_start.major != 0;
-	ap->last_store = ap->last_idle = mono_now();
-	if (at->progress.resume.len) {
-		resume_box_set(&ap->resume, at->progress.resume);
-		ap->committed_major = at->src->major(at->progress.resume);
-	}
-	applier_publish(ap, true);
-	while (r >= 0 && !attempt_aborted(at) && !ap->ended)
-		r = applier_turn(ap, &err);
+	ap.group_bytes = share < GROUP_MAX_BYTES ? share : GROUP_MAX_BYTES;
+	ap.last_idle = mono_now();
+	if (at->role == ROLE_WHOLE)
+		applier_add(&ap, NULL, &at->progress);
+	while (r >= 0 && applier_goes_on(&ap))
+		r = applier_turn(&ap, &err);
 	if (r >= 0 && !attempt_aborted(at))
-		r = applier_finish(ap, &err);
+		r = applier_finish(&ap, &err);
 	if (r < 0)
 		attempt_fail(at, "sink", &err);
-	pending_clear(&ap->pending);
-	resume_box_fini(&ap->resume);
-	free(ap);
+	while (ap.lanes) {
+		struct lane *next = ap.lanes->next;
+
+		lane_free(ap.lanes);
+		ap.lanes = next;
+	}
 	atomic_store(&at->applier_ended, true);
 	eventfd_write(at->done_fd, 1);
 	return NULL;

@@ -27,8 +27,8 @@
 void attempt_wake(struct attempt *at)
 {
 	eventfd_write(at->reader_fd, 1);
-	if (at->transport)
-		at->transport->ops->wake(at->transport);
+	if (at->reader)
+		at->reader->ops->wake(at->reader);
 }
 
 void attempt_fail(struct attempt *at, const char *stage, const struct error *err)
@@ -43,31 +43,55 @@ void attempt_fail(struct attempt *at, const char *stage, const struct error *err
 	eventfd_write(at->done_fd, 1);
 }
 
-static int attempt_make(struct attempt *at, struct error *err)
+static int attempt_make_source(struct attempt *at, struct error *err)
 {
-	const struct config *cfg = at->ctx->cfg;
-
-	switch (cfg->source.type) {
+	switch (at->ctx->cfg->source.type) {
 	case PEER_POSTGRESQL:
 		at->src = source_postgres_new(at->ctx);
-		break;
+		return 0;
 	case PEER_GENERATOR:
 		at->src = source_generator_new(at->ctx);
-		break;
+		return 0;
 	case PEER_MONGODB:
 	case PEER_DISCARD:
-		return error_set(err, ERROR_CONFIG, "CONFIG-SOURCE", "source.type cannot be a source here");
+		break;
 	}
-	switch (cfg->target.type) {
+	return error_set(err, ERROR_CONFIG, "CONFIG-SOURCE", "source.type cannot be a source here");
+}
+
+static int attempt_make_sink(struct attempt *at, struct error *err)
+{
+	switch (at->ctx->cfg->target.type) {
 	case PEER_POSTGRESQL:
 		at->sink = sink_postgres_new(at->ctx);
-		break;
+		return 0;
 	case PEER_DISCARD:
 		at->sink = sink_discard_new(at->ctx);
-		break;
+		return 0;
 	case PEER_MONGODB:
 	case PEER_GENERATOR:
-		return error_set(err, ERROR_CONFIG, "CONFIG-TARGET", "target.type cannot be a target here");
+		break;
+	}
+	return error_set(err, ERROR_CONFIG, "CONFIG-TARGET", "target.type cannot be a target here");
+}
+
+/* the objects of this attempt's half, or of both */
+static int attempt_make(struct attempt *at, struct error *err)
+{
+	at->format = at->ctx->cfg->source.type == PEER_GENERATOR ? &source_generator_format
+								 : &source_postgres_format;
+	if (at->role != ROLE_APPLIER && attempt_make_source(at, err) < 0)
+		return -1;
+	if (at->role != ROLE_READER && attempt_make_sink(at, err) < 0)
+		return -1;
+	switch (at->role) {
+	case ROLE_WHOLE:
+		transport_direct_new(at->ctx->metrics, at->reader_fd, &at->writer, &at->reader);
+		break;
+	case ROLE_READER:
+	case ROLE_APPLIER:
+		return error_set(
+			err, ERROR_CONFIG, "CONFIG-TRANSPORT", "transport.type cannot part the halves");
 	}
 	return 0;
 }
@@ -79,78 +103,122 @@ static void attempt_describe(struct attempt *at)
 
 	status_lock(st);
 	snprintf(st->source.type, sizeof(st->source.type), "%s", types[at->ctx->cfg->source.type]);
-	snprintf(st->source.identity, sizeof(st->source.identity), "%s", at->src->identity);
 	snprintf(st->target.type, sizeof(st->target.type), "%s", types[at->ctx->cfg->target.type]);
-	snprintf(st->target.identity, sizeof(st->target.identity), "%s", at->sink->identity);
-	st->source.connected = st->target.connected = true;
-	st->source.last_contact = st->target.last_contact = wall_now();
+	if (at->src) {
+		snprintf(st->source.identity, sizeof(st->source.identity), "%s", at->src->identity);
+		st->source.connected = true;
+		st->source.last_contact = wall_now();
+	}
+	if (at->sink) {
+		snprintf(st->target.identity, sizeof(st->target.identity), "%s", at->sink->identity);
+		st->target.connected = true;
+		st->target.last_contact = wall_now();
+	}
 	status_unlock(st);
 }
 
-static struct source_start attempt_start_point(const struct attempt *at)
+static struct state *attempt_state(const struct attempt *at)
 {
-	return (struct source_start){
+	return at->role == ROLE_READER ? at->writer->state : at->sink->state;
+}
+
+/* what the target holds of the stream */
+static int attempt_claim(struct attempt *at, struct error *err)
+{
+	if (at->sink->ops->claim(at->sink, NULL, at->src->identity, &at->progress, err) < 0)
+		return -1;
+	at->start = (struct source_start){
 		.resume = at->progress.resume,
 		.position = at->progress.position,
 		.identity = at->progress.identity,
 	};
+	return 0;
+}
+
+/* what the log holds of it; from here on nobody else's records count */
+static int attempt_open_log(struct attempt *at, struct error *err)
+{
+	struct transport_tail tail = { .identity = "" };
+
+	if (at->writer->ops->open(at->writer, at->src->identity, &tail, err) < 0)
+		return -1;
+	resume_box_set(&at->tail, tail.resume);
+	at->start = (struct source_start){
+		.resume = resume_box_get(&at->tail),
+		.position = tail.position,
+		.identity = tail.identity,
+	};
+	return 0;
 }
 
 /* steps 1 to 3; returns 0, SOURCE_STANDBY, SOURCE_FRESH or negative */
 static int attempt_connect(struct attempt *at, const char **stage, struct error *err)
 {
-	struct source_start start;
 	int r;
 
 	*stage = "source";
 	r = attempt_make(at, err);
-	if (r == 0)
+	if (r == 0 && at->src)
 		r = at->src->ops->connect(at->src, err);
 	if (r != 0)
 		return r;
 	*stage = "sink";
-	r = at->sink->ops->connect(at->sink, err);
-	if (r == 0)
-		r = at->sink->ops->claim(at->sink, at->src->identity, &at->progress, err);
-	if (r < 0)
-		return r;
+	if (at->sink && at->sink->ops->connect(at->sink, err) < 0)
+		return -1;
+	if (at->role == ROLE_WHOLE && attempt_claim(at, err) < 0)
+		return -1;
+	*stage = "transport";
+	if (at->role == ROLE_READER && attempt_open_log(at, err) < 0)
+		return -1;
+	if (at->role == ROLE_APPLIER && at->reader->ops->open(at->reader, err) < 0)
+		return -1;
 	if (SLUICE_FAULT_POINT("pipeline.claimed"))
 		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point pipeline.claimed");
 	attempt_describe(at);
-	log_info(at->ctx->log, "connected", "source and target connected", "source=%s target=%s epoch=%llu",
-		at->src->identity, at->sink->identity, (unsigned long long)at->progress.epoch);
+	log_info(at->ctx->log, "connected", "connected", "source=%s target=%s epoch=%llu",
+		at->src ? at->src->identity : "log", at->sink ? at->sink->identity : "log",
+		(unsigned long long)at->progress.epoch);
 	*stage = "source";
-	start = attempt_start_point(at);
-	return at->src->ops->prepare(at->src, at->sink->state, &start, err);
+	return at->src ? at->src->ops->prepare(at->src, attempt_state(at), &at->start, err) : 0;
+}
+
+/* the slot's point is where the stream begins: stored before anything else is */
+static int attempt_begin_at(struct attempt *at, struct resume resume, struct error *err)
+{
+	if (at->start.resume.len || !resume.len)
+		return 0;
+	if (at->role == ROLE_WHOLE &&
+		at->sink->ops->store_resume(at->sink, &(struct sink_point){ .resume = resume }, err) < 0)
+		return -1;
+	resume_box_set(&at->tail, resume);
+	at->start.resume = at->progress.resume = resume_box_get(&at->tail);
+	return 0;
 }
 
 /* step 4; returns 0 = the stream can begin */
 static int attempt_snapshot(struct attempt *at, struct error *err)
 {
-	struct source_start start;
 	struct buf point = BUF_INIT;
+	struct snapshot_to to = { .state = attempt_state(at) };
 	int r;
 
-	if (!at->src->snapshot || !at->sink->snapshot || !at->sink->state)
+	to.sink = at->role == ROLE_READER ? at->writer->snapshot : at->sink->snapshot;
+	if (!at->src->snapshot || !to.sink || !to.state)
 		return error_set(err, ERROR_CONFIG, "SNAPSHOT-NONE",
 			"a snapshot is due, but source or target cannot take one: set snapshot.mode: none");
-	r = state_get(at->sink->state, "slot/point", &point, err);
+	r = state_get(to.state, "slot/point", &point, err);
 	buf_fini(&point);
 	if (r < 0)
 		return r;
-	r = snapshot_run(at->ctx, at->src, at->sink, r == STATE_MISSING, err);
+	r = snapshot_run(at->ctx, at->src, &to, r == STATE_MISSING, err);
 	if (r < 0 || context_stopping(at->ctx))
 		return r;
-	if (!at->progress.resume.len && at->src->snapshot->resume.len) {
-		r = at->sink->ops->store_resume(at->sink, at->src->snapshot->resume, err);
-		if (r < 0)
-			return r;
-		at->progress.resume = at->src->snapshot->resume;
-	}
+	r = attempt_begin_at(at, at->src->snapshot->resume, err);
+	if (r < 0)
+		return r;
 	if (at->ctx->cfg->snapshot.mode == SNAPSHOT_ONLY)
-		return snapshot_post(at->ctx, at->src, at->sink, err);
-	start = attempt_start_point(at);
-	r = at->src->ops->prepare(at->src, at->sink->state, &start, err);
+		return at->sink ? snapshot_post(at->ctx, at->src, at->sink, err) : 0;
+	r = at->src->ops->prepare(at->src, to.state, &at->start, err);
 	if (r == SOURCE_FRESH)
 		return error_set(
 			err, ERROR_BUG, "SNAPSHOT-AGAIN", "a finished snapshot is said to be due again");
@@ -162,7 +230,8 @@ static void attempt_post(struct attempt *at)
 {
 	struct error err = ERROR_INIT;
 
-	if (atomic_load(&at->post_done) || atomic_load(&at->passed) < at->src->start_point_max)
+	if (atomic_load(&at->post_done) || at->role != ROLE_WHOLE ||
+		atomic_load(&at->passed) < at->src->start_point_max)
 		return;
 	if (at->sink->snapshot && at->src->snapshot && snapshot_post(at->ctx, at->src, at->sink, &err) < 0)
 		attempt_fail(at, "snapshot", &err);
@@ -216,7 +285,10 @@ static void attempt_streaming(struct attempt *at)
 	}
 	status_unlock(st);
 	atomic_store(&at->streaming, true);
-	status_state(st, STATE_RUNNING, "", "", "");
+	if (at->role == ROLE_APPLIER)
+		status_state(st, STATE_STANDBY, "PARTITION", "waiting for a partition", "");
+	else
+		status_state(st, STATE_RUNNING, "", "", "");
 	log_info(at->ctx->log, "streaming", "streaming has begun", "epoch=%llu",
 		(unsigned long long)at->progress.epoch);
 }
@@ -225,21 +297,27 @@ static void attempt_streaming(struct attempt *at)
 static enum attempt_outcome attempt_stream(struct attempt *at)
 {
 	pthread_t reader, applier;
+	bool reads = at->role != ROLE_APPLIER, applies = at->role != ROLE_READER;
 	enum attempt_outcome outcome;
 
-	atomic_store(&at->passed, at->src->major(at->progress.resume));
+	atomic_store(&at->passed, at->start.resume.len ? at->format->major(at->start.resume) : 0);
 	atomic_store(&at->durable, atomic_load(&at->passed));
-	at->applied_at_start = at->progress.position;
+	atomic_store(&at->sent, at->start.position.major);
+	atomic_store(&at->reader_ended, !reads);
+	atomic_store(&at->applier_ended, !applies);
+	atomic_store(&at->post_done, at->role != ROLE_WHOLE);
 	attempt_streaming(at);
-	if (pthread_create(&reader, NULL, reader_main, at))
+	if (reads && pthread_create(&reader, NULL, reader_main, at))
 		abort();
-	if (pthread_create(&applier, NULL, applier_main, at))
+	if (applies && pthread_create(&applier, NULL, applier_main, at))
 		abort();
 	outcome = attempt_wait(at);
 	attempt_wake(at);
-	pthread_join(reader, NULL);
+	if (reads)
+		pthread_join(reader, NULL);
 	attempt_wake(at);
-	pthread_join(applier, NULL);
+	if (applies)
+		pthread_join(applier, NULL);
 	return attempt_aborted(at) ? ATTEMPT_FAILED : outcome;
 }
 
@@ -247,7 +325,6 @@ static enum attempt_outcome attempt_stream(struct attempt *at)
 static enum attempt_outcome attempt_work(struct attempt *at, bool fresh)
 {
 	struct error err = ERROR_INIT;
-	struct source_start start;
 
 	if (fresh) {
 		status_state(at->ctx->status, STATE_RUNNING, "", "", "");
@@ -261,8 +338,7 @@ static enum attempt_outcome attempt_work(struct attempt *at, bool fresh)
 			return ATTEMPT_DONE;
 		atomic_store(&at->progressed, true);
 	}
-	start = attempt_start_point(at);
-	if (at->src->ops->start(at->src, &start, at->reader_fd, &err) < 0) {
+	if (at->src && at->src->ops->start(at->src, &at->start, at->reader_fd, &err) < 0) {
 		attempt_fail(at, "source", &err);
 		return ATTEMPT_FAILED;
 	}
@@ -291,11 +367,34 @@ static enum attempt_outcome attempt_body(struct attempt *at)
 	return outcome;
 }
 
+static void attempt_free(struct attempt *at)
+{
+	struct status *st = at->ctx->status;
+
+	if (at->writer)
+		at->writer->ops->free(at->writer);
+	if (at->reader)
+		at->reader->ops->free(at->reader);
+	transform_chain_free(at->transforms);
+	status_lock(st);
+	if (at->src)
+		st->source.connected = false;
+	if (at->sink)
+		st->target.connected = false;
+	status_unlock(st);
+	source_free(at->src);
+	sink_free(at->sink);
+	block_pool_free(at->pool);
+	resume_box_fini(&at->tail);
+	close(at->reader_fd);
+	close(at->done_fd);
+	pthread_mutex_destroy(&at->lock);
+}
+
 enum attempt_outcome attempt_run(struct attempt *at)
 {
 	/* the rest of the budget is the applier's: parameters, COPY data, libpq's buffers */
 	size_t pool_bytes = at->ctx->cfg->limits.batch_memory_bytes / 3 * 2;
-	struct status *st = at->ctx->status;
 	enum attempt_outcome outcome;
 
 	pthread_mutex_init(&at->lock, NULL);
@@ -304,19 +403,7 @@ enum attempt_outcome attempt_run(struct attempt *at)
 	if (at->reader_fd < 0 || at->done_fd < 0)
 		abort(); /* no file descriptors left: a restart is the way out */
 	at->pool = block_pool_new(pool_bytes, at->reader_fd);
-	at->transport = transport_direct_new(at->ctx->metrics, at->reader_fd);
 	outcome = attempt_body(at);
-
-	at->transport->ops->free(at->transport);
-	transform_chain_free(at->transforms);
-	source_free(at->src);
-	sink_free(at->sink);
-	block_pool_free(at->pool);
-	close(at->reader_fd);
-	close(at->done_fd);
-	pthread_mutex_destroy(&at->lock);
-	status_lock(st);
-	st->source.connected = st->target.connected = false;
-	status_unlock(st);
+	attempt_free(at);
 	return outcome;
 }

@@ -9,6 +9,8 @@
  *   reader   owns the source's stream: reads into batches, sends them, confirms what is durable
  *   applier  owns the sink: groups batches into target transactions, acks
  *   monitor  owns the source's second connection: lag, alarms, barrier, readiness, phase
+ *
+ * With a log between them reader and applier are two attempts, in one process or two, each with a monitor of its own.
  */
 
 #include <pthread.h>
@@ -24,15 +26,19 @@
 struct attempt {
 	struct context *ctx;
 	const struct pipeline_options *opt;
-	struct source *src;
-	struct sink *sink;
-	struct transport *transport;
+	enum pipeline_role role; /* what this attempt does; WHOLE: with the transport in process */
+	const struct source_format *format;
+	struct source *src;		 /* NULL: the applier's half */
+	struct transport_writer *writer; /* the same */
+	struct sink *sink;		 /* NULL: the reader's half */
+	struct transport_reader *reader; /* the same */
 	struct transform *transforms;
 	struct block_pool *pool;
-	int reader_fd; /* eventfd: durable moved, memory came back, stop */
-	int done_fd;   /* eventfd: a thread has ended */
-	struct progress progress;
-	struct position applied_at_start;
+	int reader_fd;		   /* eventfd: durable moved, memory came back, stop */
+	int done_fd;		   /* eventfd: a thread has ended */
+	struct progress progress;  /* WHOLE: the target's, as claimed */
+	struct source_start start; /* where the stream goes on: what the target, or the log, holds */
+	struct resume_box tail;	   /* start.resume, where it is not the target's */
 
 	atomic_bool abort; /* end at once: an error happened */
 	atomic_bool drain; /* end in order: deliver, make durable, confirm */
@@ -46,9 +52,19 @@ struct attempt {
 	atomic_int_fast64_t
 		pending_us; /* commit time (wall µs, source's clock) of the oldest unapplied; 0 = none */
 	atomic_int_fast64_t clock_offset_us; /* source's clock minus ours */
+	atomic_uint_fast64_t sent;	     /* major of the newest transaction handed to the transport */
+	/* with a log: news of the source for those behind it, made by the monitor, sent by the reader once a second */
+	atomic_uint_fast64_t news_head;
+	atomic_int_fast64_t news_at_us, news_clear_us; /* the source's clock */
+	atomic_int_fast64_t passed_clear_us; /* of the last heartbeat applied: all committed until then is */
 	atomic_uint_fast64_t *until; /* end point of the run (process lifetime); 0 = none or not known yet */
 
-	pthread_mutex_t lock; /* guards the error */
+	pthread_mutex_t lock; /* guards what follows */
+	struct {
+		uint64_t head;
+		struct wall at;	  /* the source's clock */
+		struct mono when; /* .us 0 = never */
+	} heard;		  /* the newest of those news */
 	struct error err;
 	const char *err_stage; /* NULL = no error yet */
 };

@@ -3,7 +3,7 @@
 
 /*
  * Where a group is cut. A group wants to be large (one target transaction for many source transactions) and to end
- * with whole transactions, so the cut is at the newest END or HEARTBEAT received so far. What stands behind it
+ * with whole transactions, so the cut is at the newest END, HEARTBEAT or copied row received so far. What stands behind it
  * waits for its own END. Only a transaction that outgrows the memory is handed on in parts.
  */
 
@@ -14,7 +14,11 @@
 
 static bool is_end(const struct record *rec)
 {
-	return rec->op == RECORD_END || rec->op == RECORD_HEARTBEAT || rec->op == RECORD_ABORT;
+	if (rec->op == RECORD_CHUNK)
+		return rec->chunk->mark != CHUNK_MARK_BEGIN;
+	/* a copied row can be committed by itself: whoever begins its table anew empties it first */
+	return rec->op == RECORD_END || rec->op == RECORD_HEARTBEAT || rec->op == RECORD_ABORT ||
+	       rec->op == RECORD_READ;
 }
 
 static bool is_row(const struct record *rec)

@@ -8,7 +8,9 @@
  *   1. Only the ack ring decides what is confirmed, and only from what the transport reports durable.
  *   2. The source is served (timers, status updates) also while no memory is free: read() is then called without a
  *      batch, so a blocked target never makes the server think that we are gone.
- *   3. A batch is sent as soon as the server has no more right now and the applier has nothing to do; while the
+ *   3. With a log, whoever is behind it knows the source only from us: once a second a heartbeat carries where the source's
+ *      end is and up to when everything has been sent.
+ *   4. A batch is sent as soon as the server has no more right now and the applier has nothing to do; while the
  *      applier is busy it is filled further. So batches are small when the load is, and grow by themselves.
  */
 
@@ -25,13 +27,71 @@
 /* a batch of fewer records is kept open this long while the applier is busy anyway */
 #define SMALL_BATCH_RECORDS 1024
 #define SMALL_BATCH_WAIT_MS 2
+#define NEWS_MS		    1000
 
 struct reader {
 	struct attempt *at;
 	struct batch *batch;
 	uint64_t seq;
 	struct ack_ring ring;
+	bool in_transaction;   /* behind the last record of the batch */
+	struct position last;  /* of the last END sent */
+	struct mono last_news; /* a heartbeat with news was sent */
 };
+
+/* whether a transaction goes on behind a batch, and which one has ended last */
+static void reader_follow(struct reader *rd)
+{
+	const struct batch *batch = rd->batch;
+
+	for (uint32_t i = batch->n_records; i > 0; i--) {
+		const struct record *rec = &batch->records[i - 1];
+
+		if (rec->op == RECORD_END || rec->op == RECORD_ABORT || rec->op == RECORD_BEGIN) {
+			rd->in_transaction = rec->op == RECORD_BEGIN;
+			break;
+		}
+		if (rec->op != RECORD_HEARTBEAT && rec->op != RECORD_MESSAGE && rec->op != RECORD_SCHEMA)
+			rd->in_transaction = true; /* a row: its BEGIN came before */
+	}
+	for (uint32_t i = batch->n_records; i > 0; i--) {
+		const struct record *rec = &batch->records[i - 1];
+
+		if (rec->op == RECORD_END) {
+			rd->last = rec->pos;
+			atomic_store(&rd->at->sent, rec->pos.major);
+			return;
+		}
+	}
+}
+
+/* what the monitor has seen goes with the log, between two transactions */
+static void reader_news(struct reader *rd)
+{
+	struct attempt *at = rd->at;
+	uint64_t head = atomic_load(&at->news_head);
+	struct mono now = mono_now();
+	struct record_heartbeat *beat;
+	struct record *rec;
+
+	if (at->role != ROLE_READER || !rd->batch || !head ||
+		mono_diff_us(now, rd->last_news) < NEWS_MS * 1000)
+		return;
+	reader_follow(rd);
+	if (rd->in_transaction)
+		return;
+	rd->last_news = now;
+	beat = arena_alloc(&rd->batch->arena, sizeof(*beat));
+	*beat = (struct record_heartbeat){
+		.at = { atomic_load(&at->news_at_us) },
+		.head = head,
+		.clear = { atomic_load(&at->news_clear_us) },
+	};
+	rec = batch_add(rd->batch);
+	rec->op = RECORD_HEARTBEAT;
+	rec->heartbeat = beat;
+	rec->pos = rd->last;
+}
 
 /* counts what a batch holds and returns the resume point of its last END or HEARTBEAT */
 static struct resume reader_count(struct metrics *metrics, const struct batch *batch)
@@ -60,7 +120,8 @@ static struct resume reader_count(struct metrics *metrics, const struct batch *b
 			resume = rec->end->resume;
 			break;
 		case RECORD_HEARTBEAT:
-			resume = rec->heartbeat->resume;
+			if (rec->heartbeat->resume.len)
+				resume = rec->heartbeat->resume;
 			break;
 		case RECORD_BEGIN:
 		case RECORD_READ:
@@ -68,6 +129,7 @@ static struct resume reader_count(struct metrics *metrics, const struct batch *b
 		case RECORD_MESSAGE:
 		case RECORD_ABORT:
 		case RECORD_FENCE:
+		case RECORD_CHUNK:
 			break;
 		}
 	}
@@ -79,20 +141,40 @@ static struct resume reader_count(struct metrics *metrics, const struct batch *b
 	return resume;
 }
 
+static int reader_confirm(struct reader *rd, struct error *err)
+{
+	struct attempt *at = rd->at;
+
+	if (at->writer->ops->poll(at->writer, err) < 0)
+		return -1;
+	if (!ack_ring_pop(&rd->ring, at->writer->ops->durable(at->writer)))
+		return 0;
+	if (SLUICE_FAULT_POINT("pipeline.reader.confirm"))
+		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point pipeline.reader.confirm");
+	if (at->role == ROLE_READER) {
+		atomic_store(&at->durable, at->format->major(resume_box_get(&rd->ring.durable)));
+		atomic_store(&at->progressed, true);
+	}
+	return at->src->ops->confirm(at->src, resume_box_get(&rd->ring.durable), err);
+}
+
 static int reader_send(struct reader *rd, struct error *err)
 {
-	struct transport *transport = rd->at->transport;
+	struct transport_writer *out = rd->at->writer;
 	int r;
 
+	reader_follow(rd);
 	rd->batch->seq = rd->seq + 1;
 	ack_ring_push(&rd->ring, rd->batch->seq, reader_count(rd->at->ctx->metrics, rd->batch));
 	rd->seq++;
 	if (SLUICE_FAULT_POINT("pipeline.reader.send"))
 		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point pipeline.reader.send");
-	while ((r = transport->ops->send(transport, rd->batch, err)) == TRANSPORT_FULL) {
+	while ((r = out->ops->send(out, rd->batch, err)) == TRANSPORT_FULL) {
 		if (attempt_aborted(rd->at))
 			return 0;
 		r = rd->at->src->ops->read(rd->at->src, NULL, READ_TIMEOUT_MS, err);
+		if (r >= 0)
+			r = reader_confirm(rd, err);
 		if (r < 0)
 			return r;
 	}
@@ -100,15 +182,6 @@ static int reader_send(struct reader *rd, struct error *err)
 		return r;
 	rd->batch = NULL; /* owned by the transport */
 	return 0;
-}
-
-static int reader_confirm(struct reader *rd, struct error *err)
-{
-	if (!ack_ring_pop(&rd->ring, rd->at->transport->ops->durable(rd->at->transport)))
-		return 0;
-	if (SLUICE_FAULT_POINT("pipeline.reader.confirm"))
-		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point pipeline.reader.confirm");
-	return rd->at->src->ops->confirm(rd->at->src, resume_box_get(&rd->ring.durable), err);
 }
 
 /* one turn: read what is there, send it when it is time */
@@ -131,12 +204,22 @@ static int reader_turn(struct reader *rd, struct error *err)
 	/* what was read may all have been filtered: its bytes are in the batch, and no record */
 	if (rd->batch && !rd->batch->n_records && batch_is_full(rd->batch))
 		rd->batch = batch_free(rd->batch);
+	reader_news(rd);
 	if (!rd->batch || !rd->batch->n_records)
 		return 0;
 	if (!hold && rd->batch->n_records < SMALL_BATCH_RECORDS && !batch_is_full(rd->batch) &&
 		metric_get(&at->ctx->metrics->queue_records) > 0)
 		return 0; /* the applier is busy: fill on, once */
 	return reader_send(rd, err);
+}
+
+/* everything sent has arrived where it has to */
+static bool reader_delivered(const struct reader *rd)
+{
+	const struct attempt *at = rd->at;
+
+	return at->role == ROLE_READER ? at->writer->ops->durable(at->writer) >= rd->seq
+				       : atomic_load(&at->applier_ended);
 }
 
 /* after the end of reading: wait for the applier, confirm what it made durable */
@@ -147,8 +230,8 @@ static int reader_drain(struct reader *rd, struct error *err)
 
 	if (rd->batch && rd->batch->n_records)
 		r = reader_send(rd, err);
-	at->transport->ops->end(at->transport);
-	while (r >= 0 && !attempt_aborted(at) && !atomic_load(&at->applier_ended)) {
+	at->writer->ops->end(at->writer);
+	while (r >= 0 && !attempt_aborted(at) && !reader_delivered(rd)) {
 		r = at->src->ops->read(at->src, NULL, READ_TIMEOUT_MS, err);
 		if (r >= 0)
 			r = reader_confirm(rd, err);

@@ -114,22 +114,23 @@ static void free_targets(struct snapshot_source *src, struct snapshot_sink *sink
 }
 
 /* refuses what cannot work before a slot keeps the source's WAL */
-static int preview(struct source *from, struct sink *to, struct error *err)
+static int preview(struct source *from, const struct snapshot_to *to, struct error *err)
 {
 	struct snapshot_source *src = from->snapshot;
 	int r = src->ops->preview(src, to->state, err);
 
 	if (r == 0)
-		r = to->snapshot->ops->plan(to->snapshot, src, err);
-	free_targets(src, to->snapshot);
+		r = to->sink->ops->plan(to->sink, src, err);
+	free_targets(src, to->sink);
 	return r < 0 ? r : 0;
 }
 
 /* one snapshot, one plan, one round of copying */
-static int round_run(struct context *ctx, struct source *from, struct sink *to, bool first, struct error *err)
+static int round_run(
+	struct context *ctx, struct source *from, const struct snapshot_to *to, bool first, struct error *err)
 {
 	struct snapshot_source *src = from->snapshot;
-	struct snapshot_sink *sink = to->snapshot;
+	struct snapshot_sink *sink = to->sink;
 	char point[40];
 	int r = first ? preview(from, to, err) : 0;
 
@@ -138,7 +139,7 @@ static int round_run(struct context *ctx, struct source *from, struct sink *to, 
 	if (r < 0)
 		return r;
 	show_plan(ctx, src);
-	from->format_position((struct position){ src->start, 0 }, point, sizeof(point));
+	from->format->position((struct position){ src->start, 0 }, point, sizeof(point));
 	log_info(ctx->log, "snapshot-begin", "the snapshot is taken",
 		"tables=%u done=%u chunks=%u workers=%u position=%s", src->n_tables, tables_done(src),
 		src->n_chunks, ctx->cfg->snapshot.workers, point);
@@ -174,10 +175,11 @@ static int result(struct context *ctx, int r, struct error *err)
 	return r;
 }
 
-int snapshot_run(struct context *ctx, struct source *from, struct sink *to, bool first, struct error *err)
+int snapshot_run(
+	struct context *ctx, struct source *from, const struct snapshot_to *to, bool first, struct error *err)
 {
 	struct snapshot_source *src = from->snapshot;
-	struct snapshot_sink *sink = to->snapshot;
+	struct snapshot_sink *sink = to->sink;
 	uint32_t before = 0, idle = 0;
 	int r;
 

@@ -13,8 +13,10 @@
  */
 
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,10 +27,13 @@
 struct supervisor {
 	struct context *ctx;
 	const struct pipeline_options *opt;
+	enum pipeline_role role; /* of its attempts */
 	struct backoff backoff;
 	bool ran; /* an attempt has got as far as moving data */
 	bool standby;
-	atomic_uint_fast64_t until;
+	atomic_uint_fast64_t *until; /* shared by both halves of one process */
+	struct error err;
+	pthread_t thread;
 };
 
 /* waits unless a stop comes first */
@@ -50,6 +55,8 @@ static enum metric_stage stage_of(const char *name)
 		return STAGE_SINK;
 	if (!strcmp(name, "snapshot"))
 		return STAGE_SNAPSHOT;
+	if (!strcmp(name, "transport"))
+		return STAGE_TRANSPORT;
 	return STAGE_SOURCE;
 }
 
@@ -111,7 +118,8 @@ static bool supervisor_turn(struct supervisor *sv, struct error *err)
 	struct attempt at = {
 		.ctx = sv->ctx,
 		.opt = sv->opt,
-		.until = &sv->until,
+		.role = sv->role,
+		.until = sv->until,
 	};
 	enum attempt_outcome outcome;
 
@@ -150,41 +158,78 @@ static bool supervisor_turn(struct supervisor *sv, struct error *err)
 static int supervisor_until(struct supervisor *sv, struct error *err)
 {
 	uint64_t major = 0;
-	struct source *src;
+	const struct source_format *format;
 	bool ok;
 
 	if (!sv->opt->until)
 		return 0;
-	src = sv->ctx->cfg->source.type == PEER_POSTGRESQL ? source_postgres_new(sv->ctx)
-							   : source_generator_new(sv->ctx);
-	ok = src->parse_position && src->parse_position(sv->opt->until, &major) && major;
-	source_free(src);
+	format = sv->ctx->cfg->source.type == PEER_GENERATOR ? &source_generator_format
+							     : &source_postgres_format;
+	ok = format->parse && format->parse(sv->opt->until, &major) && major;
 	if (!ok) {
 		error_set(err, ERROR_CONFIG, "UNTIL", "--until: %s is not a position of this source",
 			sv->opt->until);
 		return error_exit(err, EXIT_CLI);
 	}
-	atomic_store(&sv->until, major);
+	atomic_store(sv->until, major);
 	return 0;
+}
+
+/* until a stop, an end point or a final error, which ends the other half, too */
+static void supervisor_run(struct supervisor *sv)
+{
+	while (!context_stopping(sv->ctx)) {
+		if (supervisor_turn(sv, &sv->err))
+			break;
+	}
+	if (sv->err.class != ERROR_NONE) {
+		status_state(sv->ctx->status, STATE_BLOCKED, sv->err.code, sv->err.message, sv->err.remedy);
+		if (sv->role != sv->opt->role) {
+			atomic_store(sv->ctx->stop, true);
+			eventfd_write(sv->opt->wake_fd, 1);
+		}
+	}
+}
+
+static void *supervisor_main(void *arg)
+{
+	supervisor_run(arg);
+	return NULL;
+}
+
+static struct supervisor supervisor_make(
+	struct context *ctx, const struct pipeline_options *opt, atomic_uint_fast64_t *until)
+{
+	struct supervisor sv = {
+		.ctx = ctx, .opt = opt, .role = opt->role, .until = until, .err = ERROR_INIT
+	};
+
+	backoff_init(&sv.backoff, &ctx->cfg->retry, (uint64_t)mono_now().us ^ ((uint64_t)getpid() << 32));
+	return sv;
 }
 
 int pipeline_run(struct context *ctx, const struct pipeline_options *opt, struct error *err)
 {
-	struct supervisor sv = { .ctx = ctx, .opt = opt };
-	uint64_t seed = (uint64_t)mono_now().us ^ ((uint64_t)getpid() << 32);
+	atomic_uint_fast64_t until = 0;
+	struct supervisor sv = supervisor_make(ctx, opt, &until);
+	struct supervisor applier = supervisor_make(ctx, opt, &until);
+	bool both = opt->role == ROLE_WHOLE && ctx->cfg->transport.type == TRANSPORT_KAFKA;
 
 	*err = ERROR_INIT;
-	backoff_init(&sv.backoff, &ctx->cfg->retry, seed);
 	if (supervisor_until(&sv, err) < 0)
 		return error_exit_code(err);
-	while (!context_stopping(ctx)) {
-		if (supervisor_turn(&sv, err))
-			break;
+	if (both) {
+		sv.role = ROLE_READER;
+		applier.role = ROLE_APPLIER;
+		if (pthread_create(&applier.thread, NULL, supervisor_main, &applier))
+			abort();
 	}
-	if (err->class != ERROR_NONE) {
-		status_state(ctx->status, STATE_BLOCKED, err->code, err->message, err->remedy);
+	supervisor_run(&sv);
+	if (both)
+		pthread_join(applier.thread, NULL);
+	*err = sv.err.class != ERROR_NONE ? sv.err : applier.err;
+	if (err->class != ERROR_NONE)
 		return error_exit_code(err);
-	}
 	status_state(ctx->status, STATE_FINISHED, "", "", "");
 	return EXIT_OK;
 }

@@ -32,6 +32,8 @@ const char *record_op_to_string(enum record_op op)
 		return "heartbeat";
 	case RECORD_FENCE:
 		return "fence";
+	case RECORD_CHUNK:
+		return "chunk";
 	}
 	return "unknown";
 }

@@ -18,18 +18,21 @@ struct fixture {
 	struct metrics metrics;
 	int reader_fd;
 	struct block_pool *pool;
-	struct transport *t;
+	struct transport_writer *w;
+	struct transport_reader *t;
+	const struct partition *none; /* this transport has no partitions */
 };
 
 static void begin(struct fixture *f)
 {
 	*f = (struct fixture){ .reader_fd = eventfd(0, EFD_NONBLOCK) };
 	f->pool = block_pool_new((size_t)4 << 20, f->reader_fd);
-	f->t = transport_direct_new(&f->metrics, f->reader_fd);
+	transport_direct_new(&f->metrics, f->reader_fd, &f->w, &f->t);
 }
 
 static void end(struct fixture *f)
 {
+	f->w->ops->free(f->w);
 	f->t->ops->free(f->t);
 	assert_int_equal(metric_get(&f->metrics.queue_bytes), 0);
 	assert_int_equal(metric_get(&f->metrics.queue_records), 0);
@@ -56,11 +59,11 @@ static void batches_arrive_in_order_and_are_counted(void **state)
 
 	begin(&f);
 	for (uint64_t seq = 1; seq <= 3; seq++)
-		assert_int_equal(f.t->ops->send(f.t, make_batch(&f, seq), &err), 0);
+		assert_int_equal(f.w->ops->send(f.w, make_batch(&f, seq), &err), 0);
 	assert_int_equal(metric_get(&f.metrics.queue_records), 6);
 	assert_int_equal(metric_get(&f.metrics.queue_bytes), block_pool_used(f.pool));
 	for (uint64_t seq = 1; seq <= 2; seq++) {
-		assert_int_equal(f.t->ops->recv(f.t, 1000, &batch, &err), 0);
+		assert_int_equal(f.t->ops->recv(f.t, 1000, &batch, &f.none, &err), 0);
 		assert_int_equal(batch->seq, seq);
 		batch_free(batch);
 	}
@@ -76,14 +79,14 @@ static void the_end_comes_behind_the_last_batch(void **state)
 	struct batch *batch;
 
 	begin(&f);
-	assert_int_equal(f.t->ops->recv(f.t, 0, &batch, &err), TRANSPORT_IDLE);
-	assert_int_equal(f.t->ops->recv(f.t, 1, &batch, &err), TRANSPORT_IDLE);
-	assert_int_equal(f.t->ops->send(f.t, make_batch(&f, 1), &err), 0);
-	f.t->ops->end(f.t);
-	assert_int_equal(f.t->ops->recv(f.t, 1000, &batch, &err), 0);
+	assert_int_equal(f.t->ops->recv(f.t, 0, &batch, &f.none, &err), TRANSPORT_IDLE);
+	assert_int_equal(f.t->ops->recv(f.t, 1, &batch, &f.none, &err), TRANSPORT_IDLE);
+	assert_int_equal(f.w->ops->send(f.w, make_batch(&f, 1), &err), 0);
+	f.w->ops->end(f.w);
+	assert_int_equal(f.t->ops->recv(f.t, 1000, &batch, &f.none, &err), 0);
 	batch_free(batch);
-	assert_int_equal(f.t->ops->recv(f.t, 1000, &batch, &err), TRANSPORT_END);
-	assert_int_equal(f.t->ops->recv(f.t, 0, &batch, &err), TRANSPORT_END);
+	assert_int_equal(f.t->ops->recv(f.t, 1000, &batch, &f.none, &err), TRANSPORT_END);
+	assert_int_equal(f.t->ops->recv(f.t, 0, &batch, &f.none, &err), TRANSPORT_END);
 	end(&f);
 }
 
@@ -99,7 +102,7 @@ static void a_full_ring_takes_nothing(void **state)
 	do {
 		batch = batch_new(NULL);
 		batch->seq = ++seq;
-		r = f.t->ops->send(f.t, batch, &err);
+		r = f.w->ops->send(f.w, batch, &err);
 	} while (r == 0 && seq < 1000000);
 	assert_int_equal(r, TRANSPORT_FULL);
 	assert_true(seq > 1000);
@@ -107,11 +110,11 @@ static void a_full_ring_takes_nothing(void **state)
 	for (uint64_t i = 1; i < seq; i++) {
 		struct batch *first;
 
-		assert_int_equal(f.t->ops->recv(f.t, 0, &first, &err), 0);
+		assert_int_equal(f.t->ops->recv(f.t, 0, &first, &f.none, &err), 0);
 		assert_int_equal(first->seq, i);
 		batch_free(first);
 		if (i == 1)
-			assert_int_equal(f.t->ops->send(f.t, batch, &err), 0);
+			assert_int_equal(f.w->ops->send(f.w, batch, &err), 0);
 	}
 	end(&f);
 }
@@ -123,10 +126,10 @@ static void durability_goes_back_and_wakes_the_reader(void **state)
 	eventfd_t n;
 
 	begin(&f);
-	assert_int_equal(f.t->ops->durable(f.t), 0);
+	assert_int_equal(f.w->ops->durable(f.w), 0);
 	assert_int_not_equal(eventfd_read(f.reader_fd, &n), 0);
 	assert_int_equal(f.t->ops->ack(f.t, 7, &err), 0);
-	assert_int_equal(f.t->ops->durable(f.t), 7);
+	assert_int_equal(f.w->ops->durable(f.w), 7);
 	assert_int_equal(eventfd_read(f.reader_fd, &n), 0);
 	end(&f);
 }
@@ -149,7 +152,7 @@ static void a_wake_ends_a_wait(void **state)
 
 	begin(&f);
 	assert_int_equal(pthread_create(&thread, NULL, wake_main, &f), 0);
-	assert_int_equal(f.t->ops->recv(f.t, 60000, &batch, &err), TRANSPORT_IDLE);
+	assert_int_equal(f.t->ops->recv(f.t, 60000, &batch, &f.none, &err), TRANSPORT_IDLE);
 	assert_true(mono_diff_us(mono_now(), began) < 30 * 1000000);
 	pthread_join(thread, NULL);
 	end(&f);
@@ -176,18 +179,18 @@ static void *producer_main(void *arg)
 		}
 		batch = make_batch(f, seq);
 		memset(arena_alloc(&batch->arena, seq % 1000), (int)seq, seq % 1000);
-		while (f->t->ops->send(f->t, batch, &err) == TRANSPORT_FULL)
+		while (f->w->ops->send(f->w, batch, &err) == TRANSPORT_FULL)
 			poll(&fd, 1, 1);
 		if (seq++ % 64 == 0) {
 			/* until it is received: the consumer has nothing to do then */
-			while (f->t->ops->durable(f->t) < seq - 1) {
+			while (f->w->ops->durable(f->w) < seq - 1) {
 				if (poll(&fd, 1, 30000) != 1)
 					return NULL;
 				eventfd_read(f->reader_fd, &n);
 			}
 		}
 	}
-	f->t->ops->end(f->t);
+	f->w->ops->end(f->w);
 	return f;
 }
 
@@ -205,7 +208,7 @@ static void two_threads_lose_nothing(void **state)
 	for (;;) {
 		struct batch *batch;
 
-		r = f.t->ops->recv(f.t, 30000, &batch, &err);
+		r = f.t->ops->recv(f.t, 30000, &batch, &f.none, &err);
 		if (r == TRANSPORT_IDLE)
 			continue;
 		if (r != 0)

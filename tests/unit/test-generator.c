@@ -136,7 +136,7 @@ static void operations_fit_what_is_there(void **state)
 	assert_int_equal(seen.transactions, 1000);
 	assert_int_equal(seen.rows, 7000);
 	assert_false(seen.open);
-	assert_int_equal(f.src->major((struct resume){ seen.resume, 8 }), 1000);
+	assert_int_equal(f.src->format->major((struct resume){ seen.resume, 8 }), 1000);
 	assert_int_equal(f.src->ops->watch(f.src, &health, &err), 0);
 	assert_int_equal(health.head, 1000);
 	assert_int_equal(f.src->ops->barrier(f.src, &major, &err), 0);
@@ -159,7 +159,7 @@ static void resuming_continues_where_it_ended(void **state)
 		begin(&part, until, 3, 20);
 		start(&part, (struct resume){ again.resume, until > 100 ? 8 : 0 });
 		read_all(&part, &again);
-		part.src->format((struct resume){ again.resume, 8 }, text, sizeof(text));
+		part.src->format->resume((struct resume){ again.resume, 8 }, text, sizeof(text));
 		assert_int_equal(strtoull(text, NULL, 10), until);
 		end(&part);
 	}
@@ -214,7 +214,7 @@ static void discard_counts_and_forgets(void **state)
 	start(&f, (struct resume){ 0 });
 	sink = sink_discard_new(&f.ctx);
 	assert_int_equal(sink->ops->connect(sink, &err), 0);
-	assert_int_equal(sink->ops->claim(sink, f.src->identity, &progress, &err), 0);
+	assert_int_equal(sink->ops->claim(sink, NULL, f.src->identity, &progress, &err), 0);
 	assert_false(progress.exists);
 	assert_int_equal(progress.epoch, 1);
 	assert_null(sink->state);
@@ -229,15 +229,16 @@ static void discard_counts_and_forgets(void **state)
 	spans[0].from = 5; /* the first transaction was applied before */
 	assert_int_equal(sink->ops->apply(sink, &group, &res, &err), 0);
 	assert_int_equal(res.position.minor, POSITION_END);
-	assert_int_equal(f.src->major(res.resume), res.position.major);
+	assert_int_equal(f.src->format->major(res.resume), res.position.major);
 	assert_int_equal(res.transactions, res.position.major - 1);
 	assert_int_equal(res.records, res.transactions * 3);
 	assert_int_equal(res.inserts + res.updates + res.deletes, res.records);
 	assert_true(res.updates > 0 && res.deletes > 0 && res.bytes > 0);
 	assert_true(res.commit_time.us > 0);
-	assert_int_equal(sink->ops->flush(sink, &err), 0);
+	assert_int_equal(sink->ops->flush(sink, true, &err), 0);
 	assert_int_equal(sink->ops->idle(sink, &err), 0);
-	assert_int_equal(sink->ops->store_resume(sink, res.resume, &err), 0);
+	assert_int_equal(
+		sink->ops->store_resume(sink, &(struct sink_point){ .resume = res.resume }, &err), 0);
 	assert_null(sink_free(sink));
 	batch_free(batches[0]);
 	batch_free(batches[1]);

@@ -17,9 +17,15 @@ static int discard_connect(struct sink *sink, struct error *err)
 	return 0;
 }
 
-static int discard_claim(struct sink *sink, const char *identity, struct progress *ret, struct error *err)
+static int discard_claim(struct sink *sink, const struct partition *partition, const char *identity,
+	struct progress *ret, struct error *err)
 {
-	*ret = (struct progress){ .epoch = 1, .identity = "" };
+	*ret = (struct progress){ .epoch = 1, .identity = "", .offset = -1 };
+	return 0;
+}
+
+static int discard_release(struct sink *sink, const struct partition *partition, struct error *err)
+{
 	return 0;
 }
 
@@ -53,6 +59,7 @@ static void discard_count(const struct record *rec, struct apply_result *ret)
 	case RECORD_MESSAGE:
 	case RECORD_ABORT:
 	case RECORD_FENCE:
+	case RECORD_CHUNK:
 		break;
 	}
 }
@@ -75,7 +82,13 @@ static int discard_apply(
 	return 0;
 }
 
-static int discard_store_resume(struct sink *sink, struct resume resume, struct error *err)
+static int discard_store_resume(struct sink *sink, const struct sink_point *point, struct error *err)
+{
+	return 0;
+}
+
+/* a commit was durable when it returned */
+static int discard_flush(struct sink *sink, bool wait, struct error *err)
 {
 	return 0;
 }
@@ -93,9 +106,10 @@ static void discard_free(struct sink *sink)
 static const struct sink_ops discard_ops = {
 	.connect = discard_connect,
 	.claim = discard_claim,
+	.release = discard_release,
 	.apply = discard_apply,
 	.store_resume = discard_store_resume,
-	.flush = discard_nothing,
+	.flush = discard_flush,
 	.idle = discard_nothing,
 	.free = discard_free,
 };

@@ -378,6 +378,7 @@ static int group_scan(struct apply *apply, const struct apply_group *group, stru
 			break;
 		case RECORD_ABORT:
 		case RECORD_FENCE:
+		case RECORD_CHUNK:
 			return error_set(err, ERROR_BUG, "RECORD", "a %s record cannot be applied",
 				record_op_to_string(rec->op));
 		}
@@ -435,8 +436,6 @@ static int transaction_end(struct apply *apply, const struct apply_group *group,
 {
 	int r;
 
-	if (group->durable && apply_sql(apply, "SET LOCAL synchronous_commit = on", err) < 0)
-		return -1;
 	r = apply->check_rows || group_has_savepoint(apply, group) ? apply_wait(apply, err) : 0;
 	if (r != 0 || !group->ends)
 		return r;

@@ -349,19 +349,3 @@ int progress_store_resume(struct sink_postgres *sink, struct resume resume, stru
 	progress_settle(sink, true);
 	return 0;
 }
-
-int progress_flush(struct sink_postgres *sink, struct error *err)
-{
-	const char *values[] = { sink->stream };
-
-	if (SLUICE_FAULT_POINT("sink.pg.flush"))
-		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point sink.pg.flush");
-	/* one transaction each; a row of its own, so that an idle stream leaves progress alone */
-	if (pg_exec(sink->conn, "BEGIN; SET LOCAL synchronous_commit = on", NULL, err) < 0 ||
-		pg_exec_params(sink->conn,
-			"INSERT INTO sluice.flush (stream, at) VALUES ($1, now())"
-			" ON CONFLICT (stream) DO UPDATE SET at = now()",
-			1, values, NULL, err) < 0)
-		return -1;
-	return pg_exec(sink->conn, "COMMIT", NULL, err);
-}

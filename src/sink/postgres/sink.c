@@ -56,8 +56,8 @@ static int sink_postgres_connect(struct sink *base, struct error *err)
 	return 0;
 }
 
-static int sink_postgres_claim(
-	struct sink *base, const char *identity, struct progress *ret, struct error *err)
+static int sink_postgres_claim(struct sink *base, const struct partition *partition, const char *identity,
+	struct progress *ret, struct error *err)
 {
 	struct sink_postgres *sink = sink_of(base);
 
@@ -73,22 +73,23 @@ static int sink_postgres_apply(
 	return apply_group(sink_of(base)->apply, group, ret, err);
 }
 
-static int sink_postgres_store_resume(struct sink *base, struct resume resume, struct error *err)
+static int sink_postgres_release(struct sink *base, const struct partition *partition, struct error *err)
 {
-	struct sink_postgres *sink = sink_of(base);
-
-	if (queue_leave(&sink->queue, err) < 0)
-		return -1;
-	return progress_store_resume(sink, resume, err);
+	return 0;
 }
 
-static int sink_postgres_flush(struct sink *base, struct error *err)
+static int sink_postgres_store_resume(struct sink *base, const struct sink_point *point, struct error *err)
 {
 	struct sink_postgres *sink = sink_of(base);
 
 	if (queue_leave(&sink->queue, err) < 0)
 		return -1;
-	return progress_flush(sink, err);
+	return progress_store_resume(sink, point->resume, err);
+}
+
+static int sink_postgres_flush(struct sink *base, bool wait, struct error *err)
+{
+	return flush_commits(sink_of(base), wait, err);
 }
 
 static int sink_postgres_idle(struct sink *base, struct error *err)
@@ -103,6 +104,7 @@ static void sink_postgres_free(struct sink *base)
 	load_free(sink->base.snapshot);
 	apply_free(sink->apply);
 	queue_fini(&sink->queue);
+	flush_fini(sink);
 	if (sink->conn)
 		PQfinish(sink->conn);
 	state_postgres_fini(&sink->state);
@@ -114,6 +116,7 @@ static void sink_postgres_free(struct sink *base)
 static const struct sink_ops sink_postgres_ops = {
 	.connect = sink_postgres_connect,
 	.claim = sink_postgres_claim,
+	.release = sink_postgres_release,
 	.apply = sink_postgres_apply,
 	.store_resume = sink_postgres_store_resume,
 	.flush = sink_postgres_flush,

@@ -3,9 +3,9 @@
 #pragma once
 
 /*
- * The PostgreSQL sink's private centre: what its files share. Three kinds of session exist, each owned by
- * one thread: the applier's (conn), the state's (a mutex of its own, any thread), and one per snapshot
- * worker (session_open()).
+ * The PostgreSQL sink's private centre: what its files share. Four kinds of session exist, each owned by
+ * one thread: the applier's (conn, and flush.conn beside it), the state's (a mutex of its own, any thread),
+ * and one per snapshot worker (session_open()).
  */
 
 #include <pthread.h>
@@ -64,6 +64,10 @@ struct sink_postgres {
 	uint64_t epoch;	    /* ours; constant between claim() and the end; 0 before */
 	PGconn *conn;	    /* the applier's session */
 	struct queue queue; /* statements on their way on conn */
+	struct {
+		PGconn *conn; /* made by the first flush */
+		bool under_way;
+	} flush;
 	struct state_postgres state;
 	struct progress_row progress;
 	struct apply *apply; /* everything that applying needs: tables, statements, buffers */
@@ -108,7 +112,10 @@ void progress_settle(struct sink_postgres *sink, bool committed);
 /** progress_fenced() - the error of a failed compare-and-swap. Returns -1. */
 int progress_fenced(struct error *err);
 int progress_store_resume(struct sink_postgres *sink, struct resume resume, struct error *err);
-int progress_flush(struct sink_postgres *sink, struct error *err);
+
+/** flush_commits() - see sink_ops.flush. Thread: the applier's. flush_fini() ends its session. */
+int flush_commits(struct sink_postgres *sink, bool wait, struct error *err);
+void flush_fini(struct sink_postgres *sink);
 
 /** the initial copy (load.c): made at connect, freed with the sink; both accept a sink that is half-built */
 struct snapshot_sink *load_new(struct sink_postgres *sink);

@@ -226,6 +226,12 @@ static const char *format_position(struct position pos, char *buf, size_t size)
 	return buf;
 }
 
+const struct source_format source_generator_format = {
+	.resume = format_resume,
+	.position = format_position,
+	.major = resume_number,
+};
+
 struct source *source_generator_new(const struct context *ctx)
 {
 	static const struct column columns[] = {
@@ -239,9 +245,7 @@ struct source *source_generator_new(const struct context *ctx)
 	gen->base = (struct source){
 		.ops = &generator_ops,
 		.ctx = ctx,
-		.format = format_resume,
-		.format_position = format_position,
-		.major = resume_number,
+		.format = &source_generator_format,
 	};
 	gen->rel = relation_new(&(struct relation_spec){
 		.id = 1,

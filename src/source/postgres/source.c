@@ -434,6 +434,13 @@ static const char *format_position(struct position pos, char *buf, size_t size)
 	return pg_lsn_format(pos.major, buf, size);
 }
 
+const struct source_format source_postgres_format = {
+	.resume = format_resume,
+	.position = format_position,
+	.major = resume_lsn,
+	.parse = pg_lsn_parse,
+};
+
 struct source *source_postgres_new(const struct context *ctx)
 {
 	struct pg_source *src = calloc(1, sizeof(*src));
@@ -443,10 +450,7 @@ struct source *source_postgres_new(const struct context *ctx)
 	src->base = (struct source){
 		.ops = &postgres_ops,
 		.ctx = ctx,
-		.format = format_resume,
-		.format_position = format_position,
-		.major = resume_lsn,
-		.parse_position = pg_lsn_parse,
+		.format = &source_postgres_format,
 	};
 	src->cfg = &ctx->cfg->source;
 	snprintf(src->slot, sizeof(src->slot), "%s", src->cfg->postgresql.slot);

@@ -15,6 +15,7 @@
  */
 
 #include <poll.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -25,7 +26,9 @@
 #define RING_SLOTS 4096u /* a power of two */
 
 struct direct {
-	struct transport base;
+	struct transport_writer writer;
+	struct transport_reader reader;
+	atomic_uint halves; /* not freed yet */
 	struct metrics *metrics;
 	int recv_fd;				/* wakes the consumer */
 	_Alignas(64) atomic_uint_fast64_t head; /* batches sent */
@@ -36,15 +39,33 @@ struct direct {
 	struct batch *slots[RING_SLOTS];
 };
 
+static struct direct *of_writer(struct transport_writer *t)
+{
+	return (struct direct *)(void *)((uint8_t *)t - offsetof(struct direct, writer));
+}
+
+static struct direct *of_reader(struct transport_reader *t)
+{
+	return (struct direct *)(void *)((uint8_t *)t - offsetof(struct direct, reader));
+}
+
 static void wake_consumer(struct direct *direct)
 {
 	if (atomic_exchange(&direct->sleeping, false))
 		eventfd_write(direct->recv_fd, 1);
 }
 
-static int direct_send(struct transport *t, struct batch *batch, struct error *err)
+/* what the stream is at lies in the target alone */
+static int direct_open(
+	struct transport_writer *t, const char *identity, struct transport_tail *ret, struct error *err)
 {
-	struct direct *direct = (struct direct *)t;
+	*ret = (struct transport_tail){ .identity = "" };
+	return 0;
+}
+
+static int direct_send(struct transport_writer *t, struct batch *batch, struct error *err)
+{
+	struct direct *direct = of_writer(t);
 	uint64_t head = atomic_load_explicit(&direct->head, memory_order_relaxed);
 
 	if (head - atomic_load_explicit(&direct->tail, memory_order_acquire) == RING_SLOTS)
@@ -57,9 +78,14 @@ static int direct_send(struct transport *t, struct batch *batch, struct error *e
 	return 0;
 }
 
-static void direct_end(struct transport *t)
+static int direct_poll(struct transport_writer *t, struct error *err)
 {
-	struct direct *direct = (struct direct *)t;
+	return 0;
+}
+
+static void direct_end(struct transport_writer *t)
+{
+	struct direct *direct = of_writer(t);
 
 	atomic_store(&direct->ended, true);
 	wake_consumer(direct);
@@ -89,9 +115,15 @@ static void direct_sleep(struct direct *direct, int timeout_ms)
 		eventfd_read(direct->recv_fd, &n);
 }
 
-static int direct_recv(struct transport *t, int timeout_ms, struct batch **ret, struct error *err)
+static int direct_reader_open(struct transport_reader *t, struct error *err)
 {
-	struct direct *direct = (struct direct *)t;
+	return 0;
+}
+
+static int direct_recv(struct transport_reader *t, int timeout_ms, struct batch **ret,
+	const struct partition **ret_partition, struct error *err)
+{
+	struct direct *direct = of_reader(t);
 	bool ended;
 
 	*ret = direct_take(direct);
@@ -114,58 +146,95 @@ static int direct_recv(struct transport *t, int timeout_ms, struct batch **ret, 
 	return ended ? TRANSPORT_END : TRANSPORT_IDLE;
 }
 
-static int direct_ack(struct transport *t, uint64_t seq, struct error *err)
+/* the ring has one partition that is never taken away */
+static int direct_seek(struct transport_reader *t, const struct partition *partition,
+	const struct progress *progress, struct error *err)
 {
-	struct direct *direct = (struct direct *)t;
+	return error_set(err, ERROR_BUG, "DIRECT", "the transport in process has no partitions");
+}
+
+static int direct_drop(struct transport_reader *t, const struct partition *partition, struct error *err)
+{
+	return error_set(err, ERROR_BUG, "DIRECT", "the transport in process has no partitions");
+}
+
+static int direct_ack(struct transport_reader *t, uint64_t seq, struct error *err)
+{
+	struct direct *direct = of_reader(t);
 
 	atomic_store(&direct->durable, seq);
-	eventfd_write(direct->base.reader_fd, 1);
+	eventfd_write(direct->writer.reader_fd, 1);
 	return 0;
 }
 
-static uint64_t direct_durable(struct transport *t)
+static uint64_t direct_durable(struct transport_writer *t)
 {
-	return atomic_load(&((struct direct *)t)->durable);
+	return atomic_load(&of_writer(t)->durable);
 }
 
-static void direct_wake(struct transport *t)
+static void direct_wake(struct transport_reader *t)
 {
-	eventfd_write(((struct direct *)t)->recv_fd, 1);
+	eventfd_write(of_reader(t)->recv_fd, 1);
 }
 
-static void direct_free(struct transport *t)
+/* one half less; the ring goes with the last */
+static void direct_release(struct direct *direct)
 {
-	struct direct *direct = (struct direct *)t;
 	struct batch *batch;
 
+	if (atomic_fetch_sub(&direct->halves, 1) > 1)
+		return;
 	while ((batch = direct_take(direct)))
 		batch_free(batch);
 	close(direct->recv_fd);
 	free(direct);
 }
 
-static const struct transport_ops direct_ops = {
+static void direct_writer_free(struct transport_writer *t)
+{
+	direct_release(of_writer(t));
+}
+
+static void direct_reader_free(struct transport_reader *t)
+{
+	direct_release(of_reader(t));
+}
+
+static const struct transport_writer_ops writer_ops = {
+	.open = direct_open,
 	.send = direct_send,
-	.end = direct_end,
-	.recv = direct_recv,
-	.ack = direct_ack,
+	.poll = direct_poll,
 	.durable = direct_durable,
-	.wake = direct_wake,
-	.free = direct_free,
+	.end = direct_end,
+	.free = direct_writer_free,
 };
 
-struct transport *transport_direct_new(struct metrics *metrics, int reader_fd)
+static const struct transport_reader_ops reader_ops = {
+	.open = direct_reader_open,
+	.recv = direct_recv,
+	.seek = direct_seek,
+	.drop = direct_drop,
+	.ack = direct_ack,
+	.wake = direct_wake,
+	.free = direct_reader_free,
+};
+
+void transport_direct_new(struct metrics *metrics, int reader_fd, struct transport_writer **ret_writer,
+	struct transport_reader **ret_reader)
 {
 	struct direct *direct = aligned_alloc(64, (sizeof(*direct) + 63) & ~(size_t)63);
 
 	if (!direct)
 		abort();
 	*direct = (struct direct){
-		.base = { .ops = &direct_ops, .reader_fd = reader_fd },
+		.writer = { .ops = &writer_ops, .reader_fd = reader_fd },
+		.reader = { .ops = &reader_ops },
+		.halves = 2,
 		.metrics = metrics,
 		.recv_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
 	};
 	if (direct->recv_fd < 0)
 		abort(); /* no file descriptors left: a restart is the way out */
-	return &direct->base;
+	*ret_writer = &direct->writer;
+	*ret_reader = &direct->reader;
 }
