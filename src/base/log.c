@@ -20,6 +20,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -192,6 +193,20 @@ static const char *level_name(enum log_level level)
 	return names[level];
 }
 
+/* on a terminal somebody may be drawing a line of progress: the log's line goes over it */
+static void over_progress(struct buf *line, int fd)
+{
+	static const char erase[] = "\r\033[K";
+	const char *term = isatty(fd) ? getenv("TERM") : NULL;
+	size_t len = line->len;
+
+	if (!term || !*term || !strcmp(term, "dumb"))
+		return;
+	buf_put(line, erase, sizeof(erase) - 1);
+	memmove(line->data + sizeof(erase) - 1, line->data, len);
+	memcpy(line->data, erase, sizeof(erase) - 1);
+}
+
 /* sockets take the line or not; all others are asked first: a pipe that takes anything takes PIPE_BUF */
 static bool write_line(int fd, const struct buf *line)
 {
@@ -228,6 +243,7 @@ void log_event(
 	put_pairs(&line, log->format, fmt, &ap);
 	va_end(ap);
 	buf_puts(&line, log->format == LOG_JSON ? "}\n" : "\n");
+	over_progress(&line, log->fd);
 	if (!write_line(log->fd, &line))
 		atomic_fetch_add_explicit(&dropped_lines, 1, memory_order_relaxed);
 	buf_fini(&line);

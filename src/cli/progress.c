@@ -245,7 +245,7 @@ void progress_log(const struct context *ctx)
 	double lag, eta;
 	long long lag_bytes;
 	unsigned long long tables, tables_total, rows, bytes, bytes_total;
-	char phase[24], position[sizeof(st->applied_position)];
+	char phase[24], position[sizeof(st->applied_position)], seconds[32] = "", bytes_behind[24] = "";
 	bool snapshot;
 
 	status_sample(ctx);
@@ -263,6 +263,11 @@ void progress_log(const struct context *ctx)
 	snprintf(phase, sizeof(phase), "%s", phase_to_string(st->phase));
 	snprintf(position, sizeof(position), "%s", st->applied_position);
 	status_unlock(st);
+	/* empty = unknown */
+	if (lag >= 0)
+		snprintf(seconds, sizeof(seconds), "%.3f", lag);
+	if (lag_bytes >= 0)
+		snprintf(bytes_behind, sizeof(bytes_behind), "%lld", lag_bytes);
 	if (snapshot)
 		log_info(ctx->log, "progress", "snapshot",
 			"tables=%llu tables_total=%llu rows=%llu bytes=%llu bytes_estimated=%llu "
@@ -271,6 +276,6 @@ void progress_log(const struct context *ctx)
 			rates.snapshot_bytes >= 0 ? rates.snapshot_bytes : 0, eta);
 	else
 		log_info(ctx->log, "progress", "stream",
-			"phase=%s lag_seconds=%.3f lag_bytes=%lld records_per_second=%.1f applied=%s", phase,
-			lag, lag_bytes, rates.records >= 0 ? rates.records : 0, position);
+			"phase=%s lag_seconds=%s lag_bytes=%s records_per_second=%.1f applied=%s", phase,
+			seconds, bytes_behind, rates.records >= 0 ? rates.records : 0, position);
 }

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -177,3 +178,4 @@ class Sluice:
     def close(self):
         if self.running:
             self.kill9()
+        shutil.rmtree(self.dir, ignore_errors=True)

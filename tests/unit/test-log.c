@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -181,6 +182,29 @@ static void a_limit_counts_what_it_holds_back(void **state)
 	assert_true(log_limit_allow(&limit, 60000));
 }
 
+static void on_a_terminal_it_goes_over_the_progress(void **state)
+{
+	struct log log = { .level = LOG_INFO, .format = LOG_LOGFMT, .stream = "shop" };
+	int master = posix_openpt(O_RDWR | O_NOCTTY);
+	ssize_t n;
+
+	assert_true(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
+	log.fd = open(ptsname(master), O_RDWR | O_NOCTTY);
+	assert_true(log.fd >= 0);
+	assert_int_equal(setenv("TERM", "xterm", 1), 0);
+	log_info(&log, "a", "b", "c=%d", 1);
+	n = read(master, line, sizeof(line) - 1);
+	assert_true(n > 8);
+	assert_memory_equal(line, "\r\033[Ktime=", 9);
+	assert_int_equal(setenv("TERM", "dumb", 1), 0);
+	log_info(&log, "a", "b", "c=%d", 1);
+	n = read(master, line, sizeof(line) - 1);
+	assert_true(n > 5);
+	assert_memory_equal(line, "time=", 5);
+	close(log.fd);
+	close(master);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -191,6 +215,7 @@ int main(void)
 		cmocka_unit_test(a_full_pipe_drops_and_counts),
 		cmocka_unit_test(levels_below_the_set_one_are_silent),
 		cmocka_unit_test(a_limit_counts_what_it_holds_back),
+		cmocka_unit_test(on_a_terminal_it_goes_over_the_progress),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
