@@ -67,12 +67,14 @@ static const char *colour(enum finding_level level)
 	return "";
 }
 
+/* a line that is a comment already is not made one again */
 static void put_indented(const char *text, const char *indent)
 {
 	while (*text) {
 		int len = (int)strcspn(text, "\n");
+		bool twice = !strncmp(indent, "--", 2) && !strncmp(text, "--", 2);
 
-		printf("%s%.*s\n", indent, len, text);
+		printf("%s%.*s\n", twice ? "" : indent, len, text);
 		text += len;
 		text += *text == '\n';
 	}
