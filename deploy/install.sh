@@ -4,9 +4,10 @@
 # Sourced by deploy/demo.sh and tests/run.sh: installs what is missing on Debian or Ubuntu, as root or with sudo.
 
 PACKAGES_BUILD="gcc meson ninja-build pkg-config libc6-dev libpq-dev libyaml-dev libmicrohttpd-dev libyajl-dev uuid-dev python3"
-PACKAGES_TEST="libcmocka-dev clang clang-format python3 python3-venv python3-pip shellcheck"
+PACKAGES_TEST="libcmocka-dev clang clang-format pgbouncer python3 python3-venv python3-pip shellcheck"
 
 _as_root() {
+	set -- env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 "$@"
 	if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
 }
 
@@ -39,9 +40,8 @@ install_packages() {
 	_has_postgresql || missing="$missing postgresql"
 	[ -n "$missing" ] || return 0
 	echo "installing:$missing"
-	export DEBIAN_FRONTEND=noninteractive
 	_as_root apt-get -qq update || return 1
-	# the package would start a server of its own; nobody asked for one
+	# packages would start servers of their own; nobody asked for them
 	if ! [ -e /etc/postgresql-common/createcluster.conf ]; then
 		_as_root mkdir -p /etc/postgresql-common
 		echo "create_main_cluster = false" | _as_root tee /etc/postgresql-common/createcluster.conf > /dev/null
