@@ -3,7 +3,7 @@
 #
 # Sourced by deploy/demo.sh and tests/run.sh: installs what is missing on Debian or Ubuntu, as root or with sudo.
 
-PACKAGES_BUILD="gcc meson ninja-build pkg-config libc6-dev libpq-dev libyaml-dev libmicrohttpd-dev libyajl-dev uuid-dev python3"
+PACKAGES_BUILD="gcc meson ninja-build pkg-config libc6-dev libpq-dev libyaml-dev libmicrohttpd-dev libyajl-dev uuid-dev librdkafka-dev python3"
 PACKAGES_TEST="libcmocka-dev clang clang-format pgbouncer python3 python3-venv python3-pip shellcheck"
 
 _as_root() {
@@ -59,6 +59,6 @@ install_packages() {
 # make_venv DIR: pytest and psycopg in a virtual environment
 make_venv() {
 	[ -x "$1/bin/python" ] || python3 -m venv "$1" || return 1
-	"$1/bin/python" -c 'import pytest, psycopg, xdist, pytest_timeout' 2> /dev/null && return 0
-	"$1/bin/python" -m pip -q --disable-pip-version-check install pytest 'psycopg[binary]' pytest-xdist pytest-timeout
+	"$1/bin/python" -c 'import pytest, psycopg, xdist, pytest_timeout, confluent_kafka' 2> /dev/null && return 0
+	"$1/bin/python" -m pip -q --disable-pip-version-check install pytest 'psycopg[binary]' pytest-xdist pytest-timeout confluent-kafka
 }

@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "support"))
 
+from kafka import Broker  # noqa: E402
 from proxy import Proxy  # noqa: E402
 from servers import Cluster, Database  # noqa: E402
 from sluice import Sluice  # noqa: E402
@@ -30,6 +31,27 @@ def green_cluster():
     cluster = Cluster("green")
     yield cluster
     cluster.destroy()
+
+
+@pytest.fixture(scope="session")
+def kafka_broker():
+    broker = Broker()
+    yield broker
+    broker.destroy()
+
+
+@pytest.fixture
+def own_broker():
+    """A broker that the test may kill; properties as arguments."""
+    made = []
+
+    def factory(**properties):
+        made.append(Broker(**properties))
+        return made[-1]
+
+    yield factory
+    for broker in made:
+        broker.destroy()
 
 
 @pytest.fixture

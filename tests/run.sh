@@ -68,15 +68,27 @@ run_lint() {
 	count "$(grep -c '^ok ' <<< "$out")" "$(grep -c '^FAIL' <<< "$out")"
 }
 
+# the targets share the time: each has its own corpus, which lasts, and begins with captures or with what our encoders write
 run_fuzz() {
+	local name at=tests/fuzz names=(binary json schema stamp) targets=() seconds
 	say "fuzzing, $FUZZ_SECONDS s"
+	for name in "${names[@]}"; do targets+=("$at/fuzz-$name"); done
 	if ! { CC=clang tree fuzz -Dfuzz=true -Dtests=true -Db_lundef=false -Db_sanitize=address,undefined -Db_pie=false &&
-		ninja -C "$BUILD/fuzz" subprojects/pgoutput/tests/pgoutput-fuzz > "$BUILD/build.log" 2>&1; }; then
+		ninja -C "$BUILD/fuzz" subprojects/pgoutput/tests/pgoutput-fuzz $at/fuzz-seeds "${targets[@]}" > "$BUILD/build.log" 2>&1; }; then
 		tail -n 40 "$BUILD/build.log"; count 0 1; return
 	fi
-	mkdir -p "$BUILD/corpus"
-	one pgoutput-fuzz "$BUILD/fuzz/subprojects/pgoutput/tests/pgoutput-fuzz" -max_total_time="$FUZZ_SECONDS" -timeout=10 \
-		-rss_limit_mb=2048 -print_final_stats=1 -verbosity=0 -artifact_prefix="$BUILD/" "$BUILD/corpus" subprojects/pgoutput/tests/corpus
+	rm -rf "$BUILD/seeds"; mkdir -p "$BUILD/seeds"
+	"$BUILD/fuzz/$at/fuzz-seeds" "$BUILD/seeds" || { count 0 1; return; }
+	seconds=$((FUZZ_SECONDS / (${#names[@]} + 1)))
+	fuzz pgoutput "$BUILD/fuzz/subprojects/pgoutput/tests/pgoutput-fuzz" "$seconds" subprojects/pgoutput/tests/corpus
+	for name in "${names[@]}"; do
+		fuzz "$name" "$BUILD/fuzz/$at/fuzz-$name" "$seconds" "$BUILD/seeds/$name"
+	done
+}
+fuzz() { # NAME PROGRAM SECONDS SEEDS
+	mkdir -p "$BUILD/corpus/$1"
+	one "fuzz-$1" "$2" -max_total_time="$(($3 > 0 ? $3 : 1))" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 -verbosity=0 \
+		-artifact_prefix="$BUILD/" "$BUILD/corpus/$1" "$4"
 }
 
 run_pytest() { # DIR ARGS...

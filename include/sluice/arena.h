@@ -56,7 +56,8 @@ void arena_reset(struct arena *arena);
  */
 static inline void *arena_alloc(struct arena *arena, size_t bytes)
 {
-	size_t need = (bytes + 7) & ~(size_t)7;
+	/* something even for nothing: NULL says that a thing is not there */
+	size_t need = (bytes + !bytes + 7) & ~(size_t)7;
 
 	if (need <= (size_t)(arena->end - arena->at)) {
 		void *p = arena->at;

@@ -32,7 +32,7 @@ struct batch {
 	const struct partition *partition;
 	struct reign reign;
 	const uint8_t *raw; /* snapshot pass-through: bytes as the source sent them, in the arena */
-	size_t raw_len;
+	size_t raw_len; /* of a snapshot's records: how many bytes the source sent for them, raw is NULL */
 	struct batch *next; /* of whoever owns the batch */
 };
 

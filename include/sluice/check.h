@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 
+#include <sluice/buf.h>
 #include <sluice/context.h>
 
 enum finding_level { FINDING_OK, FINDING_WARN, FINDING_FAIL };
@@ -37,3 +38,16 @@ void finding_list_fini(struct finding_list *list);
  */
 void source_postgres_check(const struct context *ctx, struct finding_list *ret);
 void sink_postgres_check(const struct context *ctx, struct finding_list *ret);
+
+/**
+ * transport_kafka_check() - the same for brokers, topics and permissions. It writes nothing: whether it might is asked by
+ * requests that brokers refuse after they have looked at the permission.
+ * @ret_replicas: how many replicas a topic made now would have; 0 = unknown.
+ */
+void transport_kafka_check(const struct context *ctx, struct finding_list *ret, uint32_t *ret_replicas);
+/**
+ * transport_kafka_commands() - appends the commands of Kafka's tools that make topics and ACLs, for a shell. Pure.
+ * @found: what the check found, whose commands are added; NULL = nothing was looked at.
+ */
+void transport_kafka_commands(
+	const struct config *cfg, const struct finding_list *found, uint32_t replicas, struct buf *ret);

@@ -94,9 +94,10 @@ struct config_kafka {
 	uint32_t partitions;	    /* of each topic that is created (tables) */
 	int32_t replication_factor; /* -1 = the broker's default */
 	bool create_topics;
+	char *retention;      /* as written */
 	int64_t retention_ms; /* < 0 = unlimited */
 	enum kafka_format format;
-	int json_schemas; /* enum json_schemas of codec.h */
+	unsigned json_schemas; /* enum json_schemas of codec.h */
 	struct property_list properties, producer_properties, consumer_properties; /* librdkafka's own */
 };
 

@@ -14,10 +14,17 @@
 #include <sluice/buf.h>
 #include <sluice/config.h>
 
+/* with transport.type kafka a command may not need both databases: their URIs may be missing then */
+enum config_without {
+	CONFIG_WITHOUT_SOURCE = 1,
+	CONFIG_WITHOUT_TARGET = 2,
+};
+
 struct config_request {
 	const char *path; /* NULL = $SLUICE_CONFIG, ./sluice.yaml, /etc/sluice/sluice.yaml, else no file */
 	const char *const *sets; /* "KEY=VALUE" */
 	size_t n_sets;
+	unsigned without; /* enum config_without */
 };
 
 /* lines "sluice.yaml:12:7: unknown key …", each with a line end; never a secret */

@@ -56,7 +56,7 @@ struct metrics {
 	METRICS(METRIC_FIELD)
 #undef METRIC_FIELD
 	atomic_uint_fast64_t retries[STAGE_COUNT][8], errors[STAGE_COUNT][8]; /* by enum error_class */
-	struct histogram commit_to_apply_us, apply_batch_us, apply_batch_records;
+	struct histogram commit_to_apply_us, apply_batch_us, apply_batch_records, kafka_produce_us;
 };
 
 static inline void metric_add(atomic_uint_fast64_t *m, uint64_t n)

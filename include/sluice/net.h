@@ -59,8 +59,8 @@ struct record *net_at_record(const struct apply_group *group, struct net_at *at)
  * may be without rows.
  * Ends the run (NET_BOUNDARY): a key change, a TRUNCATE, an UPDATE or DELETE of a relation that is found by
  * its whole row, the first row of a relation that was described anew, a record that does not follow from the
- * ones before (an INSERT of a key that is there). BEGIN, END, HEARTBEAT, MESSAGE, SCHEMA and the rest are
- * passed over.
+ * ones before (an INSERT of a key that is there), a change of a table behind rows of its copy (READ), or the
+ * reverse. BEGIN, END, HEARTBEAT, MESSAGE, SCHEMA, CHUNK and the rest are passed over.
  * Thread: the applier's. Blocks: never. Return: 0 = the group's end, NET_BOUNDARY.
  */
 int net_build(

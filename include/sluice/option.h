@@ -20,6 +20,8 @@ enum option_type {
 	OPTION_SIZE,	 /* uint64_t bytes */
 	OPTION_ENUM,	 /* int-sized enum; values = NULL-terminated names in the enum's order */
 	OPTION_LIST,	 /* struct string_list */
+	OPTION_INT32,	 /* int32_t */
+	OPTION_MAP,	 /* struct property_list: librdkafka's own names and values */
 };
 
 enum option_flags {
@@ -46,5 +48,6 @@ struct option_table {
 
 /* the tables, one per owning folder */
 extern const struct option_table options_source, options_source_postgres, options_source_generator;
-extern const struct option_table options_target, options_transport, options_snapshot, options_apply;
+extern const struct option_table options_target, options_transport, options_kafka, options_snapshot;
+extern const struct option_table options_apply;
 extern const struct option_table options_pipeline, options_cutover, options_http, options_log;

@@ -69,3 +69,31 @@ int snapshot_post_due(struct sink *sink, struct error *err);
 /** snapshot_post() - builds them; resumable; nothing to do is fine. Uses sessions of its own (the applier may go on).
  * Thread: any one. Blocks: as long as it takes; ctx->stop ends it. Return: 0, SNAPSHOT_STOPPED, negative. */
 int snapshot_post(struct context *ctx, struct source *src, struct sink *sink, struct error *err);
+
+/*
+ * A copy that comes through a log: the applier's part beside applying its rows and marks. Resumable at every step; several
+ * appliers may be here at once. Thread: the applier's, or any one while nothing is applied. ctx->stop ends them.
+ */
+
+/** snapshot_log_before() - before the first mark that this process applies: makes the target's tables where it is asked to,
+ * and checks that all fit and hold nobody's rows. Blocks: as long as DDL takes.
+ * Return: 0, SNAPSHOT_STOPPED, negative (CONFIG, SCHEMA: as the sink's plan()). */
+int snapshot_log_before(struct context *ctx, struct sink *sink, struct error *err);
+
+#define SNAPSHOT_LOG_WAITING 2 /* marks of other partitions are still to be applied, here or elsewhere */
+
+/**
+ * snapshot_log_behind() - once all marks are applied: keys, indexes, sequences, ANALYZE, "snapshot/done". To be called
+ * behind an applied FINISHED mark, and at the start before anything is applied; then it mostly finds nothing to do.
+ * Blocks: as long as the indexes take.
+ * @format: the source's. @ret_post_at: not 0: tables have different start points, and snapshot_post() is due once the stream
+ * has passed this one. Return: 0 = done, or no copy has come to its end; SNAPSHOT_LOG_WAITING, SNAPSHOT_STOPPED, negative.
+ */
+struct source_format;
+int snapshot_log_behind(struct context *ctx, struct sink *sink, const struct source_format *format,
+	uint64_t *ret_post_at, struct error *err);
+
+/** snapshot_log_prepare(), snapshot_log_complete() - the same with a store at hand: the log's, only read. */
+int snapshot_log_prepare(struct context *ctx, struct sink *sink, struct state *log, struct error *err);
+int snapshot_log_complete(struct context *ctx, struct sink *sink, struct state *log,
+	const struct source_format *format, uint64_t *ret_post_at, struct error *err);

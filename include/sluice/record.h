@@ -77,16 +77,19 @@ enum chunk_mark {
 	CHUNK_MARK_TABLE = 'T', /* an attempt at the table begins: rows of earlier attempts go */
 	CHUNK_MARK_BEGIN = 'B',
 	CHUNK_MARK_END = 'E',
-	CHUNK_MARK_DONE = 'D',	   /* the table is complete */
-	CHUNK_MARK_FINISHED = 'F', /* all tables are; rel is NULL, content holds the sequences' values */
+	CHUNK_MARK_DONE = 'D', /* the table is complete */
+	/* all tables are; the sequences' values stand in the log's state. In one partition, with rel NULL; where tables have
+	 * topics of their own, in every partition of each with its rel */
+	CHUNK_MARK_FINISHED = 'F',
 };
 
 struct record_chunk {
 	enum chunk_mark mark;
-	uint32_t no;	  /* of the chunk, from 0 */
+	uint32_t
+		no; /* BEGIN, END: of the chunk, from 0; TABLE, DONE: partitions that the table's rows go to */
 	uint32_t attempt; /* at the table, from 1 */
 	uint64_t rows;	  /* END: of the chunk; DONE: of the table */
-	uint64_t start;	  /* TABLE: start point */
+	uint64_t start; /* TABLE, DONE: start point; FINISHED: the highest of all where they differ, else 0 */
 	const uint8_t *content;
 	uint32_t content_len;
 };

@@ -31,6 +31,7 @@ struct progress {
 struct sink_point {
 	const struct partition *partition; /* NULL = no log */
 	struct resume resume;
+	struct position position; /* of the record at offset; major 0, or no log: stays */
 	int64_t offset;
 	struct reign reign;
 };
@@ -59,6 +60,7 @@ struct apply_result {
 	struct resume resume;	  /* stored with it; points into the group's batch */
 	struct wall commit_time;
 	uint64_t transactions, records, bytes;
+	uint64_t reads; /* rows of a copy; the sink counts them in status and metrics */
 	uint64_t inserts, updates, deletes, truncates, missing_rows, conflicts, dead_letters;
 };
 
@@ -77,7 +79,8 @@ struct sink_ops {
 	/** release() - forgets a partition; what is open of it is rolled back. Return: 0, negative. */
 	int (*release)(struct sink *sink, const struct partition *partition, struct error *err);
 	/** apply() - writes a group. When it returns 0 and group->ends, it is committed. An error leaves the target as
-	 * before the first group of the transaction. Blocks: as long as the target takes. */
+	 * before the first group of the transaction. While a transaction is open (the last group did not end) only its
+	 * partition's groups may follow, and no partition can be claimed. Blocks: as long as the target takes. */
 	int (*apply)(struct sink *sink, const struct apply_group *group, struct apply_result *ret,
 		struct error *err);
 	/** store_resume() - stores a resume point alone (idle heartbeat), durably, never a lower one. */

@@ -40,9 +40,12 @@ struct snapshot_table {
 	uint32_t n_chunks, chunks_done;
 	bool done; /* marked complete in the target */
 	bool has_key;
-	enum snapshot_format format;
-	void *driver; /* the source driver's own */
-	void *target; /* the sink driver's own, made by table_begin(), freed by table_free() */
+	/* set by the sink with chunk_abort(): rows of an unfinished chunk are out, so the table has to be read anew, in the next
+	 * round */
+	atomic_bool spoilt;
+	enum snapshot_format format; /* the source's proposal; table_begin() may ask for another */
+	void *driver;		     /* the source driver's own */
+	void *target;		     /* the sink driver's own, made by table_begin(), freed by table_free() */
 };
 
 struct snapshot_chunk {
@@ -90,6 +93,7 @@ struct snapshot_source {
 	uint64_t start;		   /* this snapshot's start point */
 	struct resume resume;	   /* where the stream will begin: the slot's consistent point (first) */
 	const atomic_bool *cancel; /* set by snapshot_run(): calls that wait end with TRANSIENT "STOPPED" */
+	uint64_t chunk_bytes;	   /* set by snapshot_run(): the sink's */
 };
 
 struct snapshot_sink_ops {
@@ -108,6 +112,8 @@ struct snapshot_sink_ops {
 	/** chunk_begin() - opens a transaction that holds the progress row FOR KEY SHARE with our epoch. */
 	int (*chunk_begin)(struct snapshot_writer *w, const struct snapshot_chunk *chunk, struct error *err);
 	int (*chunk_write)(struct snapshot_writer *w, const struct batch *batch, struct error *err);
+	/** chunk_take() - the same for SNAPSHOT_RECORDS: the batch is the sink's from then on. NULL: the sink wants none. */
+	int (*chunk_take)(struct snapshot_writer *w, struct batch *take_batch, struct error *err);
 	/** chunk_commit() - mark and rows together; *ret_rows what came. chunk_abort() rolls back. */
 	int (*chunk_commit)(struct snapshot_writer *w, uint64_t *ret_rows, struct error *err);
 	void (*chunk_abort)(struct snapshot_writer *w);
@@ -124,4 +130,5 @@ struct snapshot_sink_ops {
 struct snapshot_sink {
 	const struct snapshot_sink_ops *ops;
 	const atomic_bool *cancel; /* as in struct snapshot_source */
+	uint64_t chunk_bytes;	   /* no larger chunks, please; 0 = any size is fine */
 };

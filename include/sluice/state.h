@@ -43,3 +43,12 @@ static inline int state_remove(struct state *state, const char *prefix, struct e
 {
 	return state->ops->remove(state, prefix, err);
 }
+
+/**
+ * state_set_large() - the same for values of any size: stored in pieces under key/0, key/1 …, then the head under key. Until
+ * the head is stored the old value is gone, or damaged as state_get_large() sees.
+ * Thread: any. Blocks: as the store does. Return: 0, negative.
+ */
+int state_set_large(struct state *state, const char *key, const void *value, size_t len, struct error *err);
+/** state_get_large() - copies it into ret. Return: 0; STATE_MISSING: none, or not all of it is there (yet); negative. */
+int state_get_large(struct state *state, const char *key, struct buf *ret, struct error *err);

@@ -113,6 +113,8 @@ struct status {
 	uint32_t n_alarms;
 	struct status_table *tables; /* heap, grown by status_table_get() */
 	uint32_t n_tables, cap_tables;
+	struct log_lag *log_lags; /* heap; see log_lag.h */
+	uint32_t n_log_lags;
 	struct status_sample samples[STATUS_SAMPLES]; /* oldest first */
 	uint32_t n_samples;
 	/* main loop's heartbeat, for /livez */

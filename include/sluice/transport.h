@@ -103,3 +103,8 @@ void transport_direct_new(struct metrics *metrics, int reader_fd, struct transpo
  * memory of the batches received. reader_fd is borrowed. */
 struct transport_writer *transport_kafka_writer_new(const struct context *ctx, int reader_fd);
 struct transport_reader *transport_kafka_reader_new(const struct context *ctx, struct block_pool *pool);
+
+/** transport_kafka_state_open() - the log's store as it stands now, to be read. Blocks: up to 30 s. Return: 0, negative. */
+int transport_kafka_state_open(const struct context *ctx, struct state **ret, struct error *err);
+/** transport_kafka_state_close() - NULL is allowed; returns NULL. */
+struct state *transport_kafka_state_close(struct state *state);

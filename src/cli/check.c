@@ -171,8 +171,20 @@ static void count(const struct side *side, struct totals *totals)
 	}
 }
 
+/* with Kafka a machine may know one database only */
+static bool is_elsewhere(const char *uri, enum peer_type type, struct side *side)
+{
+	if (*uri || type != PEER_POSTGRESQL)
+		return false;
+	snprintf(side->list.title, sizeof(side->list.title), "not looked at: this config has no %s.uri",
+		side->name);
+	return true;
+}
+
 static void look_source(const struct context *ctx, struct side *side)
 {
+	if (is_elsewhere(ctx->cfg->source.uri, ctx->cfg->source.type, side))
+		return;
 	if (ctx->cfg->source.type == PEER_POSTGRESQL) {
 		source_postgres_check(ctx, &side->list);
 		return;
@@ -183,6 +195,8 @@ static void look_source(const struct context *ctx, struct side *side)
 
 static void look_target(const struct context *ctx, struct side *side)
 {
+	if (is_elsewhere(ctx->cfg->target.uri, ctx->cfg->target.type, side))
+		return;
 	if (ctx->cfg->target.type == PEER_POSTGRESQL) {
 		sink_postgres_check(ctx, &side->list);
 		return;
@@ -225,22 +239,52 @@ static int report(const struct cli *cli, const struct side *sides, size_t n)
 	return totals.fail ? EXIT_NO : EXIT_OK;
 }
 
-static int check_sides(const struct cli *cli, const struct context *ctx, const char *print)
+/* looked: NULL = the brokers are not asked */
+static void print_kafka(const struct config *cfg, const struct context *looked)
 {
-	struct side sides[] = { { .name = "source" }, { .name = "target" } };
-	int rc = EXIT_OK;
+	_cleanup_(buf_freep) struct buf out = BUF_INIT;
+	struct finding_list found = { 0 };
+	uint32_t replicas = 0;
 
-	if (!print || !strcmp(print, "source"))
-		look_source(ctx, &sides[0]);
-	if (!print || !strcmp(print, "target"))
-		look_target(ctx, &sides[1]);
-	if (print)
-		print_remedies(&sides[!strcmp(print, "target")]);
-	else
-		rc = report(cli, sides, 2);
-	finding_list_fini(&sides[0].list);
-	finding_list_fini(&sides[1].list);
+	if (looked)
+		transport_kafka_check(looked, &found, &replicas);
+	transport_kafka_commands(cfg, looked ? &found : NULL, replicas, &out);
+	fputs(buf_str(&out), stdout);
+	finding_list_fini(&found);
+}
+
+/* the log stands last: a config without one has two sides */
+static int check_all(const struct cli *cli, const struct context *ctx)
+{
+	struct side sides[] = { { .name = "source" }, { .name = "target" }, { .name = "kafka" } };
+	bool log = ctx->cfg->transport.type == TRANSPORT_KAFKA;
+	uint32_t replicas;
+	int rc;
+
+	look_source(ctx, &sides[0]);
+	look_target(ctx, &sides[1]);
+	if (log)
+		transport_kafka_check(ctx, &sides[2].list, &replicas);
+	rc = report(cli, sides, log ? 3 : 2);
+	for (size_t i = 0; i < 3; i++)
+		finding_list_fini(&sides[i].list);
 	return rc;
+}
+
+static void print_side(const struct context *ctx, const char *name)
+{
+	struct side side = { .name = name };
+
+	if (!strcmp(name, "kafka")) {
+		print_kafka(ctx->cfg, ctx);
+		return;
+	}
+	if (!strcmp(name, "source"))
+		look_source(ctx, &side);
+	else
+		look_target(ctx, &side);
+	print_remedies(&side);
+	finding_list_fini(&side.list);
 }
 
 int check_command(struct cli *cli, int argc, char **argv)
@@ -249,13 +293,21 @@ int check_command(struct cli *cli, int argc, char **argv)
 	struct cli_context cc;
 	int rc;
 
-	if (print && strcmp(print, "source") && strcmp(print, "target"))
-		return cli_usage(cli, "--print needs source or target");
-	if (print && (cli_has(cli, "json") || cli_has(cli, "offline")))
-		return cli_usage(cli, "--print goes with neither --json nor --offline");
+	if (print && strcmp(print, "source") && strcmp(print, "target") && strcmp(print, "kafka"))
+		return cli_usage(cli, "--print needs source, target or kafka");
+	if (print && cli_has(cli, "json"))
+		return cli_usage(cli, "--print does not go with --json");
+	if (print && cli_has(cli, "offline") && strcmp(print, "kafka"))
+		return cli_usage(cli, "--print %s does not go with --offline", print);
 	rc = cli_config(cli);
 	if (rc != 0)
 		return rc;
+	if (print && !strcmp(print, "kafka") && cli->cfg->transport.type != TRANSPORT_KAFKA)
+		return cli_usage(cli, "--print kafka needs transport.type: kafka");
+	if (print && cli_has(cli, "offline")) {
+		print_kafka(cli->cfg, NULL);
+		return EXIT_OK;
+	}
 	if (cli_has(cli, "offline")) {
 		struct side side = { .name = "config" };
 
@@ -265,7 +317,10 @@ int check_command(struct cli *cli, int argc, char **argv)
 		return rc;
 	}
 	cli_context_init(&cc, cli);
-	rc = check_sides(cli, &cc.ctx, print);
+	if (print)
+		print_side(&cc.ctx, print);
+	else
+		rc = check_all(cli, &cc.ctx);
 	cli_context_fini(&cc);
 	return rc;
 }

@@ -92,7 +92,10 @@ int cli_duration(const struct cli *cli, const char *name, int64_t fallback_ms, i
 int cli_config(struct cli *cli)
 {
 	struct config_report report = CONFIG_REPORT_INIT;
-	struct config_request req = { .path = cli->config_path, .sets = cli->sets, .n_sets = cli->n_sets };
+	struct config_request req = { .path = cli->config_path,
+		.sets = cli->sets,
+		.n_sets = cli->n_sets,
+		.without = cli->command->without };
 	int r = config_load(&req, &cli->cfg, &report);
 
 	if (report.n_warnings)

@@ -35,6 +35,7 @@ struct command {
 	struct cli_option options[CLI_OPTIONS]; /* ends at the first without a name */
 	const char *exits;			/* lines "CODE  meaning" */
 	const char *examples;			/* lines */
+	unsigned without;			/* what a config with Kafka may lack: enum config_without */
 	/** run() - argv holds the operands only. Thread: main's. Return: the exit code. */
 	int (*run)(struct cli *cli, int argc, char **argv);
 };
@@ -105,6 +106,8 @@ void cli_version(void);
 int init_command(struct cli *cli, int argc, char **argv);
 int check_command(struct cli *cli, int argc, char **argv);
 int run_command(struct cli *cli, int argc, char **argv);
+int reader_command(struct cli *cli, int argc, char **argv);
+int applier_command(struct cli *cli, int argc, char **argv);
 int status_command(struct cli *cli, int argc, char **argv);
 int ready_command(struct cli *cli, int argc, char **argv);
 int dead_letters_command(struct cli *cli, int argc, char **argv);

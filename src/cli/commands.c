@@ -5,6 +5,8 @@
  * Every command with its options and its manual.
  */
 
+#include <sluice/config_load.h>
+
 #include "cli.h"
 
 #define URL_OPTION                                                                                                \
@@ -22,6 +24,17 @@
 		"json", NULL, "Prints JSON for programs."                                                    \
 	}
 #define EXIT_CONFIG_LINES "64   wrong command line\n78   the config is wrong; all errors are printed"
+
+#define EXITS_SERVICE                                                                                        \
+	"64   wrong command line\n"                                                                          \
+	"65   a record cannot be applied, and apply.on_error is stop\n"                                      \
+	"69   a server could not be reached at the end\n"                                                    \
+	"70   a bug in sluice, please report it\n"                                                           \
+	"77   a permission is missing or a password wrong; the message holds the remedy\n"                   \
+	"78   the config is wrong, or the target's layout is newer than this binary\n"                       \
+	"80   a new copy is needed: the source, or the log, no longer has what follows\n"                    \
+	"81   another instance is at work (--no-standby)\n"                                                  \
+	"143  a second signal, or the grace period has passed; nothing is lost"
 
 const struct command commands[] = {
 	{
@@ -41,19 +54,21 @@ const struct command commands[] = {
 		.name = "check",
 		.operands = "",
 		.summary = "looks for everything that would stop a migration",
-		.doc = "Reads the config, connects to both databases and prints every finding: ok, warn or FAIL with a "
-		       "stable code and the remedy, as the exact statement where there is one. It changes nothing.",
+		.doc = "Reads the config, connects to both databases, and to Kafka where it is used, and prints every finding: ok, warn "
+		       "or FAIL with a stable code and the remedy, as the exact statement where there is one. It changes nothing.",
 		.options = {
 			{ "offline", NULL, "Looks at the config only and connects to nothing." },
-			{ "print", "source|target",
+			{ "print", "source|target|kafka",
 				"Prints only the remedies of this side, as SQL that can be piped into psql. Those of "
-				"warnings, and those that are no SQL, are comments. The exit code is 0 then." },
+				"warnings, and those that are no SQL, are comments. The exit code is 0 then. kafka: the "
+				"commands that make topics and ACLs, to be piped into sh; --offline goes with it." },
 			JSON_OPTION,
 		},
 		.exits = "0    no FAIL\n1    at least one FAIL\n" EXIT_CONFIG_LINES,
 		.examples = "sluice check\n"
 			    "sluice check --print source | psql -h blue -U postgres shop\n"
 			    "sluice -c sluice.yaml check --offline",
+		.without = CONFIG_WITHOUT_SOURCE | CONFIG_WITHOUT_TARGET,
 		.run = check_command,
 	},
 	{
@@ -65,6 +80,7 @@ const struct command commands[] = {
 		       "time without harm.\n\n"
 		       "SIGTERM and SIGINT end it: what was read is applied, within run.grace_period. A second one ends it at "
 		       "once; that is safe too. While another instance of the same name is at work it waits (standby).\n\n"
+		       "With transport.type: kafka it is reader and applier in one process, joined by the log.\n\n"
 		       "Status, readiness and metrics are served at http.listen. Logs go to standard error. On a terminal a line "
 		       "shows the progress.",
 		.options = {
@@ -75,20 +91,44 @@ const struct command commands[] = {
 			{ "no-standby", NULL,
 				"Ends with 81 instead of waiting when another instance is at work." },
 		},
-		.exits = "0    stopped by a signal, or the end point was reached\n"
-			 "64   wrong command line\n"
-			 "65   a record cannot be applied, and apply.on_error is stop\n"
-			 "69   a server could not be reached at the end\n"
-			 "70   a bug in sluice, please report it\n"
-			 "77   a permission is missing or a password wrong; the message holds the remedy\n"
-			 "78   the config is wrong, or the target's layout is newer than this binary\n"
-			 "80   a new copy is needed: the source no longer has what follows\n"
-			 "81   another instance is at work (--no-standby)\n"
-			 "143  a second signal, or the grace period has passed; nothing is lost",
+		.exits = "0    stopped by a signal, or the end point was reached\n" EXITS_SERVICE,
 		.examples = "sluice run\n"
 			    "sluice run --until-synced\n"
 			    "sluice --set snapshot.workers=8 run --until 0/5A3F120",
 		.run = run_command,
+	},
+	{
+		.name = "reader",
+		.operands = "",
+		.summary = "copies the tables and publishes every change into the log",
+		.doc = "The half of the service at the source, with transport.type: kafka. It can be started, killed and upgraded "
+		       "without the applier; only one of a name publishes at a time. What has been acknowledged by all in-sync "
+		       "replicas is confirmed at the source.\n\n"
+		       "Its lag is the distance from the source to the log; the applier's is that from source to target.",
+		.options = {
+			{ "until-synced", NULL,
+				"Ends once everything that was committed at the source when it started is in the "
+				"log." },
+			{ "until", "POSITION", "The same for a position of the source, such as 0/5A3F120." },
+			{ "no-standby", NULL,
+				"Ends with 81 instead of waiting when another instance is at work." },
+		},
+		.exits = "0    stopped by a signal, or the end point was reached\n" EXITS_SERVICE,
+		.examples = "sluice reader\nsluice reader --until-synced",
+		.without = CONFIG_WITHOUT_TARGET,
+		.run = reader_command,
+	},
+	{
+		.name = "applier",
+		.operands = "",
+		.summary = "applies what the log holds to the target",
+		.doc = "The half of the service at the target, with transport.type: kafka. Several of a name share the partitions of "
+		       "layout tables; with layout stream one works and the others stand by. Where each partition stands is kept "
+		       "in the target, in the same transaction as the rows.",
+		.exits = "0    stopped by a signal\n" EXITS_SERVICE,
+		.examples = "sluice applier",
+		.without = CONFIG_WITHOUT_SOURCE,
+		.run = applier_command,
 	},
 	{
 		.name = "status",
@@ -105,6 +145,7 @@ const struct command commands[] = {
 		.exits = "0    printed\n64   wrong command line\n69   neither service nor databases answer\n"
 			 "78   the config is wrong; all errors are printed",
 		.examples = "sluice status\nsluice status --watch\nsluice status --json --url http://10.0.0.7:8620",
+		.without = CONFIG_WITHOUT_SOURCE | CONFIG_WITHOUT_TARGET,
 		.run = status_command,
 	},
 	{
@@ -126,6 +167,7 @@ const struct command commands[] = {
 			 "69   the service does not answer\n75   not ready within the time\n"
 			 "78   the config is wrong; all errors are printed",
 		.examples = "sluice ready\nsluice ready --wait 10m && echo go",
+		.without = CONFIG_WITHOUT_SOURCE | CONFIG_WITHOUT_TARGET,
 		.run = ready_command,
 	},
 	{
@@ -149,6 +191,7 @@ const struct command commands[] = {
 		.examples = "sluice dead-letters list\nsluice dead-letters show 17 --show-values\n"
 			    "sluice dead-letters retry 17 18\n"
 			    "sluice dead-letters discard 19 --reason 'test row, see ticket'",
+		.without = CONFIG_WITHOUT_SOURCE,
 		.run = dead_letters_command,
 	},
 	{

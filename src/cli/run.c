@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * sluice run. The pipeline has a thread of its own; this one keeps signals, progress and the heartbeat of
+ * sluice run, reader and applier. The pipeline has a thread of its own; this one keeps signals, progress and the heartbeat of
  * /livez, and so never waits for a server.
  *
  *   first SIGTERM or SIGINT   stop flag and wake fd; what was read is applied within run.grace_period
@@ -181,7 +181,10 @@ static void swap_text(char **a, char **b)
 static void reload(void *arg)
 {
 	struct cli *cli = arg;
-	struct config_request req = { .path = cli->config_path, .sets = cli->sets, .n_sets = cli->n_sets };
+	struct config_request req = { .path = cli->config_path,
+		.sets = cli->sets,
+		.n_sets = cli->n_sets,
+		.without = cli->command->without };
 	struct config_report report = CONFIG_REPORT_INIT;
 	struct config *cfg = NULL;
 
@@ -241,7 +244,7 @@ static int service_run(struct service *svc)
 	return svc->exit_code;
 }
 
-int run_command(struct cli *cli, int argc, char **argv)
+static int service_command(struct cli *cli, enum pipeline_role role)
 {
 	struct service svc = { .signal_fd = -1, .wake_fd = -1, .done_fd = -1 };
 	int rc;
@@ -253,7 +256,10 @@ int run_command(struct cli *cli, int argc, char **argv)
 	rc = cli_config(cli);
 	if (rc != 0)
 		return rc;
+	if (role != ROLE_WHOLE && cli->cfg->transport.type != TRANSPORT_KAFKA)
+		return cli_usage(cli, "without transport.type: kafka there is only `sluice run`");
 	cli_context_init(&svc.cc, cli);
+	svc.opt.role = role;
 	svc.terminal = isatty(STDOUT_FILENO);
 	svc.opt.until_synced = cli_has(cli, "until-synced");
 	svc.opt.until = cli_value(cli, "until");
@@ -269,4 +275,19 @@ int run_command(struct cli *cli, int argc, char **argv)
 	closep(&svc.done_fd);
 	cli_context_fini(&svc.cc);
 	return rc;
+}
+
+int run_command(struct cli *cli, int argc, char **argv)
+{
+	return service_command(cli, ROLE_WHOLE);
+}
+
+int reader_command(struct cli *cli, int argc, char **argv)
+{
+	return service_command(cli, ROLE_READER);
+}
+
+int applier_command(struct cli *cli, int argc, char **argv)
+{
+	return service_command(cli, ROLE_APPLIER);
 }

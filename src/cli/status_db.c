@@ -172,13 +172,13 @@ static int read_both(struct reading *r, struct error *err)
 
 	snprintf(r->st->source.type, sizeof(r->st->source.type), "%s", types[r->cfg->source.type]);
 	snprintf(r->st->target.type, sizeof(r->st->target.type), "%s", types[r->cfg->target.type]);
-	if (r->cfg->source.type == PEER_POSTGRESQL) {
+	if (r->cfg->source.type == PEER_POSTGRESQL && *r->cfg->source.uri) {
 		if (read_source(r, err) == 0)
 			sides++;
 		else
 			alarm_from(r->st, "source", err);
 	}
-	if (r->cfg->target.type == PEER_POSTGRESQL) {
+	if (r->cfg->target.type == PEER_POSTGRESQL && *r->cfg->target.uri) {
 		if (read_target(r, err) == 0)
 			sides++;
 		else

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include <sluice/cleanup.h>
+#include <sluice/kafka_properties.h>
 
 #include "bind.h"
 #include "units.h"
@@ -168,6 +169,18 @@ static void list_free(struct string_list *list)
 	*list = (struct string_list){ 0 };
 }
 
+static void map_free(struct property_list *map)
+{
+	for (uint32_t i = 0; i < map->n; i++) {
+		explicit_bzero(map->values[i], strlen(map->values[i]));
+		free(map->names[i]);
+		free(map->values[i]);
+	}
+	free(map->names);
+	free(map->values);
+	*map = (struct property_list){ 0 };
+}
+
 struct config *config_free(struct config *cfg)
 {
 	const struct option *opt;
@@ -179,6 +192,8 @@ struct config *config_free(struct config *cfg)
 			string_free(opt, *(char **)member(cfg, opt));
 		else if (opt->type == OPTION_LIST)
 			list_free(member(cfg, opt));
+		else if (opt->type == OPTION_MAP)
+			map_free(member(cfg, opt));
 	}
 	free(cfg->path);
 	free(cfg);
@@ -237,6 +252,23 @@ static int store_number(const struct option *opt, void *to, const char *text, ch
 
 		memcpy(to, &small, sizeof(small));
 	}
+	return 0;
+}
+
+static int store_int32(const struct option *opt, void *to, const char *text, char *why)
+{
+	bool negative = *text == '-';
+	uint64_t n = 0;
+	int32_t value;
+
+	if (!units_parse_uint(text + negative, &n) || n > INT32_MAX) {
+		snprintf(why, WHY_BYTES, "must be a whole number");
+		return -1;
+	}
+	value = negative ? -(int32_t)n : (int32_t)n;
+	if (check_range(opt, value, why) < 0)
+		return -1;
+	memcpy(to, &value, sizeof(value));
 	return 0;
 }
 
@@ -320,8 +352,13 @@ static int store(const struct option *opt, struct config *cfg, const char *text,
 		return store_size(opt, to, text, why);
 	case OPTION_ENUM:
 		return store_enum(opt, to, text, why);
+	case OPTION_INT32:
+		return store_int32(opt, to, text, why);
 	case OPTION_LIST:
 		break;
+	case OPTION_MAP:
+		snprintf(why, WHY_BYTES, "must hold names and values");
+		return -1;
 	}
 	snprintf(why, WHY_BYTES, "must be a list");
 	return -1;
@@ -361,6 +398,32 @@ void bind_list(struct binder *b, int option, const struct origin *origin, char *
 		abort();
 	for (; list->n < n; list->n++)
 		list->items[list->n] = copy(items[list->n]);
+}
+
+void bind_pair(struct binder *b, int option, const struct origin *origin, const char *name, const char *value)
+{
+	const struct option *opt = options_at((size_t)option);
+	struct property_list *map = member(b->cfg, opt);
+	char why[WHY_BYTES] = "";
+	uint32_t i = 0;
+
+	b->origins[option] = *origin;
+	if (!kafka_property_check(name, value, why, sizeof(why))) {
+		bind_fail(b, option, origin, "%s: %s %s", opt->key, name, why);
+		return;
+	}
+	while (i < map->n && strcmp(map->names[i], name))
+		i++;
+	if (i == map->n) {
+		map->names = reallocarray(map->names, map->n + 1, sizeof(*map->names));
+		map->values = reallocarray(map->values, map->n + 1, sizeof(*map->values));
+		if (!map->names || !map->values)
+			abort();
+		map->names[map->n++] = copy(name);
+	} else {
+		free(map->values[i]);
+	}
+	map->values[i] = copy(value);
 }
 
 void bind_defaults(struct binder *b)

@@ -38,6 +38,7 @@ struct binder {
 	const char *file;	  /* as messages name it; "" = none */
 	struct problem *problems; /* in the order found */
 	size_t n_problems;
+	unsigned without;	  /* of the request */
 	bool incomplete;	  /* the file could not be read to its end: what is missing may be there */
 	bool failed[OPTIONS_MAX]; /* the option's value is wrong, and that was said */
 	struct origin origins[OPTIONS_MAX]; /* by the option's index */
@@ -81,6 +82,9 @@ void bind_text(
 	struct binder *b, int option, const struct origin *origin, const char *text, const char *shown);
 /** bind_list() - stores a list; the items are copied. */
 void bind_list(struct binder *b, int option, const struct origin *origin, char *const *items, size_t n);
+/** bind_pair() - adds a pair to a map, or replaces its value; says what is wrong with it. */
+void bind_pair(
+	struct binder *b, int option, const struct origin *origin, const char *name, const char *value);
 /** bind_defaults() - stores every default. */
 void bind_defaults(struct binder *b);
 

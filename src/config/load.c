@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include <sluice/cleanup.h>
+#include <sluice/kafka_properties.h>
 
 #include "bind.h"
 
@@ -181,10 +182,38 @@ static void check_environment(struct binder *b)
 	}
 }
 
+/* the map that key names a property of; *ret_name: which; -1 = none */
+static int map_option(const char *key, const char **ret_name)
+{
+	const struct option *opt;
+
+	for (size_t i = 0; (opt = options_at(i)); i++) {
+		size_t len = strlen(opt->key);
+
+		if (opt->type == OPTION_MAP && !strncmp(opt->key, key, len) && key[len] == '.' &&
+			key[len + 1]) {
+			*ret_name = key + len + 1;
+			return (int)i;
+		}
+	}
+	return -1;
+}
+
+static void load_set_pair(struct binder *b, int option, const char *name, const char *value)
+{
+	const struct origin origin = { .kind = ORIGIN_SET };
+
+	if (kafka_property_is_secret(name))
+		bind_fail(b, option, &origin,
+			"%s is a secret, and a command line can be read by others: use the file", name);
+	else
+		bind_pair(b, option, &origin, name, value);
+}
+
 static void load_set(struct binder *b, const char *set)
 {
 	const struct origin origin = { .kind = ORIGIN_SET };
-	const char *eq = strchr(set, '=');
+	const char *eq = strchr(set, '='), *pair = NULL;
 	char key[KEY_BYTES], name[KEY_BYTES];
 	int option;
 
@@ -194,6 +223,11 @@ static void load_set(struct binder *b, const char *set)
 	}
 	memcpy(key, set, (size_t)(eq - set));
 	key[eq - set] = 0;
+	option = map_option(key, &pair);
+	if (option >= 0) {
+		load_set_pair(b, option, pair, eq + 1);
+		return;
+	}
 	option = options_find(key);
 	if (option < 0 && options_is_section(key))
 		bind_problem(b, &origin, key, "%s is a section: give one of the keys in it", key);
@@ -210,7 +244,7 @@ static void load_set(struct binder *b, const char *set)
 int config_load(const struct config_request *req, struct config **ret, struct config_report *report)
 {
 	_cleanup_(config_freep) struct config *cfg = calloc(1, sizeof(*cfg));
-	struct binder b = { .cfg = cfg, .report = report };
+	struct binder b = { .cfg = cfg, .report = report, .without = req->without };
 
 	if (!cfg)
 		abort();

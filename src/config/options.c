@@ -32,6 +32,7 @@ static const struct option_table *const tables[] = {
 	&options_source_generator,
 	&options_target,
 	&options_transport,
+	&options_kafka,
 	&options_snapshot,
 	&options_apply,
 	&options_cutover,
@@ -40,7 +41,7 @@ static const struct option_table *const tables[] = {
 };
 
 /* sections of the operators' contract that a later version has */
-static const char *const later[] = { "transport.kafka", "source.mongodb", "transforms" };
+static const char *const later[] = { "source.mongodb", "transforms" };
 
 const struct option_table *const *options_tables(size_t *ret_n)
 {

@@ -49,8 +49,7 @@ static const char intro[] =
 	"Durations are `250ms`, `30s`, `10m`, `1h`, `2d` or `1m30s`; sizes are `512B`, `64KiB`, `1MiB`, `2GiB`, `1TiB`;\n"
 	"booleans are `true` and `false`. A secret is never printed, logged or answered.\n"
 	"\n"
-	"`transport.kafka`, `source.mongodb` and entries in `transforms` belong to later versions; in this one they are\n"
-	"errors.\n";
+	"`source.mongodb` and entries in `transforms` belong to later versions; in this one they are errors.\n";
 
 /* | has a meaning in a table */
 static void put_cell(struct buf *ret, const char *text)
@@ -93,6 +92,12 @@ static void put_type(struct buf *ret, const struct option *opt)
 	case OPTION_LIST:
 		buf_puts(ret, "list of texts");
 		break;
+	case OPTION_INT32:
+		buf_puts(ret, "whole number");
+		break;
+	case OPTION_MAP:
+		buf_puts(ret, "names and values");
+		break;
 	}
 }
 
@@ -113,6 +118,8 @@ static void put_option(struct buf *ret, const struct option *opt)
 		buf_printf(ret, "`%s`", opt->default_value);
 	else if (opt->type == OPTION_LIST)
 		buf_puts(ret, "`[]`");
+	else if (opt->type == OPTION_MAP)
+		buf_puts(ret, "`{}`");
 	buf_puts(ret, " | ");
 	put_cell(ret, opt->doc);
 	buf_puts(ret, " |\n");

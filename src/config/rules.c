@@ -15,8 +15,9 @@
 
 #include "bind.h"
 
-#define NAME_MAX_BYTES 40
-#define SLOT_MAX_BYTES 63
+#define NAME_MAX_BYTES	 40
+#define SLOT_MAX_BYTES	 63
+#define PREFIX_MAX_BYTES 100
 
 static const char *const type_names[] = { "postgresql", "mongodb", "generator", "discard" };
 
@@ -99,7 +100,8 @@ struct peer {
 	const char *uri_key, *type_key;
 	const char *uri;
 	enum peer_type *type;
-	enum peer_type without_uri; /* the type that needs no URI */
+	enum peer_type without_uri;  /* the type that needs no URI */
+	enum config_without without; /* of this peer */
 };
 
 /* libpq's own text about a URI quotes it, with its password: it is never shown */
@@ -133,6 +135,8 @@ static void rule_peer(struct binder *b, const struct peer *peer)
 		return;
 	}
 	if (bind_failed(b, peer->uri_key) || bind_failed(b, peer->type_key))
+		return;
+	if (!*peer->uri && b->cfg->transport.type == TRANSPORT_KAFKA && (b->without & peer->without))
 		return;
 	if (!*peer->uri) {
 		rule_required(b, peer->uri_key, "postgresql://USER@HOST/DATABASE");
@@ -195,21 +199,55 @@ static void rule_fence(struct binder *b)
 			"cutover.fence.method hook needs cutover.hooks.fence.argv");
 }
 
+static bool is_topic(const char *s)
+{
+	size_t len = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+
+	return len > 0 && len <= PREFIX_MAX_BYTES && !s[len];
+}
+
+static void rule_kafka(struct binder *b)
+{
+	struct config_kafka *kafka = &b->cfg->transport.kafka;
+
+	if (!strcmp(kafka->prefix, "<name>") || !*kafka->prefix) {
+		free(kafka->prefix);
+		kafka->prefix = strdup(b->cfg->name);
+		if (!kafka->prefix)
+			abort();
+	} else if (!is_topic(kafka->prefix)) {
+		bind_problem(b, bind_given(b, "transport.kafka.prefix"), "transport.kafka.prefix",
+			"transport.kafka.prefix: must be 1 to %d of a-z, A-Z, 0-9, ., _ and -",
+			PREFIX_MAX_BYTES);
+	}
+	kafka->retention_ms = -1;
+	if (strcmp(kafka->retention, "unlimited") &&
+		!config_parse_duration(kafka->retention, &kafka->retention_ms))
+		bind_problem(b, bind_given(b, "transport.kafka.retention"), "transport.kafka.retention",
+			"transport.kafka.retention: must be unlimited or a duration, such as 7d");
+	if (b->cfg->transport.type != TRANSPORT_KAFKA)
+		return;
+	if (!*kafka->bootstrap_servers)
+		rule_required(b, "transport.kafka.bootstrap_servers", "HOST:PORT of the brokers");
+	if (b->cfg->source.type == PEER_POSTGRESQL && b->cfg->source.postgresql.binary &&
+		kafka->format == KAFKA_JSON)
+		bind_problem(b, bind_given(b, "source.postgresql.binary"), "source.postgresql.binary",
+			"source.postgresql.binary needs transport.kafka.format: binary");
+}
+
 void rules_apply(struct binder *b)
 {
 	struct config *cfg = b->cfg;
 
 	rule_name(b);
 	rule_peer(b, &(struct peer){ "source", "source.uri", "source.type", cfg->source.uri,
-			     &cfg->source.type, PEER_GENERATOR });
+			     &cfg->source.type, PEER_GENERATOR, CONFIG_WITHOUT_SOURCE });
 	rule_peer(b, &(struct peer){ "target", "target.uri", "target.type", cfg->target.uri,
-			     &cfg->target.type, PEER_DISCARD });
+			     &cfg->target.type, PEER_DISCARD, CONFIG_WITHOUT_TARGET });
 	rule_postgres(b);
 	rule_patterns(b, "source.include", &cfg->source.include);
 	rule_patterns(b, "source.exclude", &cfg->source.exclude);
-	if (cfg->transport.type == TRANSPORT_KAFKA)
-		bind_problem(b, bind_given(b, "transport.type"), "transport.type",
-			"transport.type kafka is not supported by this version");
+	rule_kafka(b);
 	if (cfg->retry.max_ms < cfg->retry.base_ms && !bind_failed(b, "retry.max") &&
 		!bind_failed(b, "retry.base"))
 		bind_problem(b, bind_given(b, "retry.max"), "retry.max", "retry.max is below retry.base");

@@ -131,6 +131,34 @@ static void walk_list(struct walk *w, const char *key, int option, const yaml_no
 	free(items);
 }
 
+static void walk_pair(struct walk *w, int option, const yaml_node_t *name, const yaml_node_t *value)
+{
+	struct origin origin = origin_of(&name->start_mark);
+	_cleanup_(secret_fini) struct buf text = BUF_INIT;
+
+	if (name->type != YAML_SCALAR_NODE || value->type != YAML_SCALAR_NODE || is_null(value))
+		bind_fail(w->b, option, &origin, "%s: each name needs one value",
+			options_at((size_t)option)->key);
+	else if (expand(w, option, value, &text) == 0)
+		bind_pair(w->b, option, &origin, scalar(name), buf_str(&text));
+}
+
+/* names with dots in them are no levels here */
+static void walk_map(struct walk *w, const char *key, int option, const yaml_node_t *node)
+{
+	struct origin origin = origin_of(&node->start_mark);
+
+	if (node->type != YAML_MAPPING_NODE) {
+		bind_fail(w->b, option, &origin, "%s needs names and values, such as {compression.type: lz4}",
+			key);
+		return;
+	}
+	for (const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
+		pair < node->data.mapping.pairs.top; pair++)
+		walk_pair(w, option, yaml_document_get_node(w->doc, pair->key),
+			yaml_document_get_node(w->doc, pair->value));
+}
+
 /* sections of later versions may be there as long as nothing is in them: "transforms: []" */
 static bool is_empty(const yaml_node_t *node)
 {
@@ -156,6 +184,8 @@ static void walk_value(
 	if (option >= 0) {
 		if (options_at((size_t)option)->type == OPTION_LIST)
 			walk_list(w, key, option, node);
+		else if (options_at((size_t)option)->type == OPTION_MAP)
+			walk_map(w, key, option, node);
 		else
 			walk_text(w, key, option, node);
 	} else if (options_unsupported(key)) {

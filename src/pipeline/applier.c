@@ -46,6 +46,10 @@ struct applier {
 	bool flushing;		     /* a flush is under way; it covers: */
 	uint64_t flushing_seq, flushing_major;
 	struct mono last_idle, last_status;
+	/* a copy that comes through the log */
+	bool prepared;	  /* the target's tables are there */
+	bool looked;	  /* whether one has come to its end before was looked at */
+	uint64_t post_at; /* not 0: keys and indexes are due once this major is passed */
 };
 
 /* every batch up to this one is wholly committed */
@@ -196,13 +200,59 @@ static void applier_committed(struct applier *ap, struct lane *lane, const struc
 	ap->unflushed = true;
 }
 
+/* a step that a request to stop has ended is no failure, but what follows it cannot be done */
+static int applier_stopped(const struct applier *ap, struct error *err)
+{
+	return context_stopping(ap->at->ctx) ? error_set(err, ERROR_TRANSIENT, "STOPPED", "stopped") : -1;
+}
+
+/* the newest mark of a copy in a group; what else comes of it are rows; 0 = nothing of one */
+static int group_copy(const struct apply_group *group)
+{
+	for (uint32_t i = group->n_spans; i > 0; i--) {
+		const struct span *span = &group->spans[i - 1];
+
+		for (uint32_t k = span->to; k > span->from; k--) {
+			const struct record *rec = &span->batch->records[k - 1];
+
+			if (rec->op == RECORD_CHUNK)
+				return rec->chunk->mark;
+			if (rec->op == RECORD_READ)
+				return RECORD_READ;
+		}
+	}
+	return 0;
+}
+
+static int applier_behind(struct applier *ap, struct error *err)
+{
+	struct attempt *at = ap->at;
+	int r = snapshot_log_behind(at->ctx, at->sink, at->format, &ap->post_at, err);
+
+	ap->last_idle = mono_now();
+	return r < 0 ? r : 0;
+}
+
+/* keys and indexes that had to wait until the stream passed all start points */
+static int applier_post(struct applier *ap, struct error *err)
+{
+	if (!ap->post_at || ap->open || applier_passed(ap, false) < ap->post_at)
+		return 0;
+	ap->post_at = 0;
+	return snapshot_post(ap->at->ctx, NULL, ap->at->sink, err) < 0 ? -1 : 0;
+}
+
 static int applier_apply(
 	struct applier *ap, struct lane *lane, const struct apply_group *group, struct error *err)
 {
 	struct sink *sink = ap->at->sink;
 	struct apply_result res = { 0 };
 	struct mono began = mono_now();
+	int copy = lane->partition ? group_copy(group) : 0;
 
+	if (copy && !ap->prepared && snapshot_log_before(ap->at->ctx, sink, err) != 0)
+		return applier_stopped(ap, err);
+	ap->prepared = ap->prepared || copy;
 	if (SLUICE_FAULT_POINT("pipeline.applier.apply"))
 		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point pipeline.applier.apply");
 	if (sink->ops->apply(sink, group, &res, err) < 0)
@@ -218,7 +268,7 @@ static int applier_apply(
 	else
 		pending_consume(&lane->pending, group);
 	applier_publish(ap, false);
-	return 0;
+	return copy == CHUNK_MARK_FINISHED ? applier_behind(ap, err) : 0;
 }
 
 /* heartbeats alone: all before them is applied; stored now and then, or at once when commits wait to be confirmed */
@@ -278,6 +328,9 @@ static int applier_take(struct applier *ap, const struct partition *partition, s
 		"topic=%s partition=%d epoch=%llu offset=%lld", partition->topic, partition->id,
 		(unsigned long long)progress.epoch, (long long)progress.offset);
 	applier_add(ap, partition, &progress);
+	if (!ap->looked && applier_behind(ap, err) < 0)
+		return -1;
+	ap->looked = true;
 	status_state(at->ctx->status, STATE_RUNNING, "", "", "");
 	return 0;
 }
@@ -432,7 +485,7 @@ static int applier_turn(struct applier *ap, struct error *err)
 		if (!ap->open || ap->open == lane)
 			r = applier_lane_turn(ap, lane, full, false, err);
 	}
-	if (r < 0 || applier_flush(ap, false, err) < 0)
+	if (r < 0 || applier_flush(ap, false, err) < 0 || applier_post(ap, err) < 0)
 		return -1;
 	now = mono_now();
 	if (mono_diff_us(now, ap->last_idle) >= IDLE_MS * 1000) {

@@ -89,9 +89,11 @@ static int attempt_make(struct attempt *at, struct error *err)
 		transport_direct_new(at->ctx->metrics, at->reader_fd, &at->writer, &at->reader);
 		break;
 	case ROLE_READER:
+		at->writer = transport_kafka_writer_new(at->ctx, at->reader_fd);
+		break;
 	case ROLE_APPLIER:
-		return error_set(
-			err, ERROR_CONFIG, "CONFIG-TRANSPORT", "transport.type cannot part the halves");
+		at->reader = transport_kafka_reader_new(at->ctx, at->pool);
+		break;
 	}
 	return 0;
 }
@@ -302,7 +304,7 @@ static enum attempt_outcome attempt_stream(struct attempt *at)
 
 	atomic_store(&at->passed, at->start.resume.len ? at->format->major(at->start.resume) : 0);
 	atomic_store(&at->durable, atomic_load(&at->passed));
-	atomic_store(&at->sent, at->start.position.major);
+	atomic_store(&at->sent, atomic_load(&at->passed));
 	atomic_store(&at->reader_ended, !reads);
 	atomic_store(&at->applier_ended, !applies);
 	atomic_store(&at->post_done, at->role != ROLE_WHOLE);

@@ -88,6 +88,7 @@ struct sink_point lane_point(const struct lane *lane, const struct apply_group *
 	struct sink_point point = {
 		.partition = lane->partition,
 		.resume = rec->heartbeat->resume,
+		.position = rec->pos,
 		.offset = rec->offset,
 		.reign = last->batch->reign,
 	};

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sluice/log_lag.h>
 #include <sluice/metrics.h>
 #include <sluice/report.h>
 
@@ -239,6 +240,21 @@ static void write_status(struct writer *w, const struct status *st, struct mono 
 			"WAL that may still be written before the slot is lost", (double)st->slot_safe_bytes);
 }
 
+/* topics are [A-Za-z0-9._-]: nothing to escape */
+static void write_log_lags(struct writer *w, const struct status *st)
+{
+	char labels[TOPIC_MAX + 64];
+
+	for (uint32_t i = 0; i < st->n_log_lags; i++) {
+		const struct log_lag *lag = &st->log_lags[i];
+
+		snprintf(labels, sizeof(labels), ",topic=\"%s\",partition=\"%d\"", lag->topic,
+			(int)lag->partition);
+		write_gauge(w, "sluice_kafka_consumer_lag_records", labels,
+			"Messages of the partition that are not durably applied yet", (double)lag->records);
+	}
+}
+
 static void write_info(struct writer *w, const struct context *ctx)
 {
 	static const char *const peers[] = { "postgresql", "mongodb", "generator", "discard" };
@@ -298,10 +314,14 @@ void report_metrics(
 		"From the commit at the source to that at the target", &m->commit_to_apply_us, 1e-6);
 	write_histogram(
 		&w, "sluice_apply_batch_duration_seconds", "Time to apply a group", &m->apply_batch_us, 1e-6);
+	if (ctx->cfg->transport.type == TRANSPORT_KAFKA)
+		write_histogram(&w, "sluice_kafka_produce_duration_seconds",
+			"Time until a batch is acked by the log", &m->kafka_produce_us, 1e-6);
 	write_histogram(
 		&w, "sluice_apply_batch_size_records", "Records in a group", &m->apply_batch_records, 1);
 	status_lock(ctx->status);
 	write_status(&w, ctx->status, mono_now());
+	write_log_lags(&w, ctx->status);
 	status_unlock(ctx->status);
 	write_gauge(&w, "sluice_cutover_ready", "", "1 when a cutover may begin", ready && ready->ready);
 	write_info(&w, ctx);

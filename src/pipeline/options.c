@@ -64,7 +64,40 @@ static const struct option target_options[] = {
 static const struct option transport_options[] = {
 	{ "transport.type", OPTION_ENUM, AT(transport.type), "direct", 0, 0, transport_types, 0,
 		"How changes get from the reader to the applier. `direct`: within the process, nothing is kept on disk. "
-		"`kafka` and its settings are not supported by this version." },
+		"`kafka`: through a log, so that `sluice reader` and `sluice applier` can run on different machines." },
+};
+
+static const char *const kafka_layouts[] = { "stream", NULL };
+static const char *const kafka_formats[] = { "json", "binary", NULL };
+static const char *const kafka_schemas[] = { "topic", "inline", "none", NULL };
+
+#define KAFKA(m) AT(transport.kafka.m)
+static const struct option kafka_options[] = {
+	{ "transport.kafka.bootstrap_servers", OPTION_STRING, KAFKA(bootstrap_servers), NULL, 0, 0, NULL, 0,
+		"Brokers to begin with, HOST:PORT, with commas between them. Required with `transport.type: kafka`." },
+	{ "transport.kafka.prefix", OPTION_STRING, KAFKA(prefix), "<name>", 0, 0, NULL, 0,
+		"What the names of all topics begin with." },
+	{ "transport.kafka.layout", OPTION_ENUM, KAFKA(layout), "stream", 0, 0, kafka_layouts, 0,
+		"`stream`: one topic with one partition, whole transactions in the order of the source." },
+	{ "transport.kafka.replication_factor", OPTION_INT32, KAFKA(replication_factor), "-1", -1, 100, NULL,
+		0, "Of the topics that sluice makes; -1 is the broker's default." },
+	{ "transport.kafka.create_topics", OPTION_BOOL, KAFKA(create_topics), "true", 0, 0, NULL, 0,
+		"Whether missing topics are made. `sluice check --print kafka` prints the commands that make them." },
+	{ "transport.kafka.retention", OPTION_STRING, KAFKA(retention), "unlimited", 0, 0, NULL, 0,
+		"How long the topic of changes keeps its records when sluice makes it: `unlimited`, or a duration. An applier that "
+		"is behind by more than that needs a new copy." },
+	{ "transport.kafka.format", OPTION_ENUM, KAFKA(format), "json", 0, 0, kafka_formats, 0,
+		"`json`: the change-event envelope of Debezium, which other programs read; `binary`: compact, for sluice alone." },
+	{ "transport.kafka.json_schemas", OPTION_ENUM, KAFKA(json_schemas), "topic", 0, 0, kafka_schemas, 0,
+		"Where the types of a record are: in the topic of schemas, in each message (Kafka Connect's schema and payload), or "
+		"nowhere." },
+	{ "transport.kafka.properties", OPTION_MAP, KAFKA(properties), NULL, 0, 0, NULL, 0,
+		"Properties for librdkafka, for producers and consumers, such as `security.protocol`. Those that would break a "
+		"guarantee are refused." },
+	{ "transport.kafka.producer_properties", OPTION_MAP, KAFKA(producer_properties), NULL, 0, 0, NULL, 0,
+		"The same for producers alone, such as `compression.type`." },
+	{ "transport.kafka.consumer_properties", OPTION_MAP, KAFKA(consumer_properties), NULL, 0, 0, NULL, 0,
+		"The same for consumers alone." },
 };
 
 static const struct option snapshot_options[] = {
@@ -127,6 +160,7 @@ static const struct option pipeline_options[] = {
 const struct option_table options_source = { "Source", source_options, N(source_options) };
 const struct option_table options_target = { "Target", target_options, N(target_options) };
 const struct option_table options_transport = { "Transport", transport_options, N(transport_options) };
+const struct option_table options_kafka = { "Kafka", kafka_options, N(kafka_options) };
 const struct option_table options_snapshot = { "Snapshot", snapshot_options, N(snapshot_options) };
 const struct option_table options_apply = { "Applying", apply_options, N(apply_options) };
 const struct option_table options_pipeline = { "Process", pipeline_options, N(pipeline_options) };

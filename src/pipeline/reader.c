@@ -39,6 +39,13 @@ struct reader {
 	struct mono last_news; /* a heartbeat with news was sent */
 };
 
+/* only this thread writes it */
+static void reader_sent(struct reader *rd, uint64_t major)
+{
+	if (major > atomic_load(&rd->at->sent))
+		atomic_store(&rd->at->sent, major);
+}
+
 /* whether a transaction goes on behind a batch, and which one has ended last */
 static void reader_follow(struct reader *rd)
 {
@@ -57,11 +64,13 @@ static void reader_follow(struct reader *rd)
 	for (uint32_t i = batch->n_records; i > 0; i--) {
 		const struct record *rec = &batch->records[i - 1];
 
-		if (rec->op == RECORD_END) {
-			rd->last = rec->pos;
-			atomic_store(&rd->at->sent, rec->pos.major);
-			return;
-		}
+		if (rec->op == RECORD_HEARTBEAT && rec->heartbeat->resume.len)
+			reader_sent(rd, rd->at->format->major(rec->heartbeat->resume));
+		if (rec->op != RECORD_END)
+			continue;
+		rd->last = rec->pos;
+		reader_sent(rd, rec->pos.major);
+		return;
 	}
 }
 

@@ -95,7 +95,7 @@ static int prepare_tables(
 		if (r == 0)
 			r = sink->ops->schema(sink, "pre-data", &dump, err);
 		if (r == 0)
-			log_info(ctx->log, "snapshot-schema", "tables are made on the target",
+			log_info(ctx->log, "snapshot-schema", "the schema is taken over",
 				"tables=%u bytes=%zu", src->n_tables, dump.len);
 	}
 	for (uint32_t i = 0; r == 0 && i < src->n_tables; i++) {
@@ -185,6 +185,7 @@ int snapshot_run(
 
 	src->cancel = ctx->stop;
 	sink->cancel = ctx->stop;
+	src->chunk_bytes = sink->chunk_bytes;
 	for (;;) {
 		uint32_t now, total;
 

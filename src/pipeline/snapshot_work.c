@@ -99,6 +99,18 @@ static void show_table(
 	status_unlock(st);
 }
 
+/* hands on what was read; records go with their batch, and *batch is a new one */
+static int write_batch(
+	struct snapshot_work *work, struct snapshot_writer *writer, struct batch **batch, struct error *err)
+{
+	struct batch *full = *batch;
+
+	if (!full->n_records)
+		return full->raw ? work->sink->ops->chunk_write(writer, full, err) : 0;
+	*batch = batch_new(NULL);
+	return work->sink->ops->chunk_take(writer, full, err);
+}
+
 /* moves one chunk's bytes; 0, SNAPSHOT_TABLE_CHANGED, SNAPSHOT_YIELD, negative */
 static int copy_chunk(struct snapshot_work *work, struct snapshot_reader *reader,
 	struct snapshot_writer *writer, struct moved *moved, struct error *err)
@@ -117,16 +129,20 @@ static int copy_chunk(struct snapshot_work *work, struct snapshot_reader *reader
 		if (r < 0 || r == SNAPSHOT_YIELD || r == SNAPSHOT_TABLE_CHANGED)
 			break;
 		if (batch->raw_len) {
-			w = work->sink->ops->chunk_write(writer, batch, err);
-			moved->bytes += batch->raw_len;
-			count_bytes(work, batch->raw_len);
+			uint64_t bytes = batch->raw_len;
+
+			w = write_batch(work, writer, &batch, err);
+			moved->bytes += bytes;
+			count_bytes(work, bytes);
 		}
 	}
 	batch_free(batch);
 	if (r == SNAPSHOT_CHUNK_END && w == 0)
 		return work->sink->ops->chunk_commit(writer, &moved->rows, err);
 	work->sink->ops->chunk_abort(writer);
-	return w < 0 ? w : r;
+	if (w < 0)
+		return w;
+	return r == SNAPSHOT_YIELD && atomic_load(&moved->chunk->table->spoilt) ? SNAPSHOT_TABLE_CHANGED : r;
 }
 
 static void chunk_report(
@@ -148,8 +164,8 @@ static void chunk_report(
 		chunk_list_yield(&work->list, i, mono_now());
 	} else if (r == SNAPSHOT_TABLE_CHANGED) {
 		log_warn(work->ctx->log, "snapshot-table-changed",
-			"a table was rewritten or truncated under the snapshot, it starts anew", "table=%s",
-			name);
+			"a table was rewritten or locked by others under the snapshot, it starts anew",
+			"table=%s", name);
 		chunk_list_changed(&work->list, i);
 	} else {
 		work->list.running--;

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sluice/log_lag.h>
 #include <sluice/report.h>
 #include <sluice/status.h>
 
@@ -97,6 +98,9 @@ void status_fini(struct status *st)
 	free(st->tables);
 	st->tables = NULL;
 	st->n_tables = st->cap_tables = 0;
+	free(st->log_lags);
+	st->log_lags = NULL;
+	st->n_log_lags = 0;
 	pthread_mutex_destroy(&st->lock);
 }
 
@@ -195,6 +199,28 @@ struct status_table *status_table_get(struct status *st, const char *schema, con
 	text_set(table->state, sizeof(table->state), "waiting");
 	table->rows_estimated = -1;
 	return table;
+}
+
+void log_lag_set(struct status *st, const struct partition *partition, int64_t records)
+{
+	uint32_t i = 0;
+
+	while (i < st->n_log_lags && (st->log_lags[i].partition != partition->id ||
+					     strcmp(st->log_lags[i].topic, partition->topic) != 0))
+		i++;
+	if (i == st->n_log_lags) {
+		if (records < 0)
+			return;
+		st->log_lags = reallocarray(st->log_lags, i + 1, sizeof(*st->log_lags));
+		if (!st->log_lags)
+			abort();
+		text_set(st->log_lags[i].topic, sizeof(st->log_lags[i].topic), partition->topic);
+		st->log_lags[i].partition = partition->id;
+		st->n_log_lags++;
+	}
+	st->log_lags[i].records = records;
+	if (records < 0)
+		st->log_lags[i] = st->log_lags[--st->n_log_lags];
 }
 
 void status_sample(const struct context *ctx)

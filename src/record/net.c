@@ -19,7 +19,8 @@
  *   2. A merge that has to fill absent columns copies the values into the reducer's arena: the records stay
  *      as they are, since a failed run is replayed from them.
  *   3. One description per table and run: where a relation is replaced, the run ends, so a key has one slot.
- *   4. In steady state no memory is taken and nothing is cleared: vectors and blocks are kept, and entries of
+ *   4. Rows of a copy (READ) and other rows of their table are never in one run: the former have no slot by key.
+ *   5. In steady state no memory is taken and nothing is cleared: vectors and blocks are kept, and entries of
  *      the hash tables carry the number of the run that wrote them.
  */
 
@@ -41,6 +42,7 @@ struct slot {
 	uint8_t state; /* enum slot_state */
 	bool partial;  /* the row has absent columns */
 	bool owned;    /* the row's values are the reducer's, not a record's */
+	bool indexed;  /* found by its key */
 };
 
 struct table {
@@ -48,6 +50,8 @@ struct table {
 	uint64_t name_hash;
 	bool partial; /* an update has absent columns */
 	bool gather;  /* the key's columns do not stand side by side */
+	bool rows;    /* has any */
+	bool read;    /* has rows of a copy, which no slot is found by */
 	uint32_t key_columns[];
 };
 
@@ -262,12 +266,12 @@ static struct slot *slot_add(struct net *net, struct table *table, uint64_t hash
 	if (key && (net->n_slots + 1) * 2 > net->cap_index) {
 		net->index = entries_new(net->index, &net->cap_index);
 		for (uint32_t i = 0; i < net->n_slots; i++) {
-			if (net->slots[i].key)
+			if (net->slots[i].indexed)
 				entry_put(net->index, net->cap_index, net->slots[i].hash,
 					(struct entry){ net->run, i });
 		}
 	}
-	net->slots[net->n_slots] = (struct slot){ .hash = hash, .table = table, .key = key };
+	net->slots[net->n_slots] = (struct slot){ .hash = hash, .table = table, .key = key, .indexed = key };
 	if (key)
 		entry_put(net->index, net->cap_index, hash, (struct entry){ net->run, net->n_slots });
 	return &net->slots[net->n_slots++];
@@ -295,11 +299,6 @@ static void merge(struct net *net, struct slot *slot, const struct record *rec)
 			row[i] = from[i];
 		slot->partial = slot->partial || row[i].state == VALUE_ABSENT;
 	}
-}
-
-static enum record_op row_op(const struct record *rec)
-{
-	return rec->op == RECORD_READ ? RECORD_INSERT : (enum record_op)rec->op;
 }
 
 static void slot_begin(struct slot *slot, const struct record *rec, enum record_op op)
@@ -358,18 +357,46 @@ static bool key_changes(const struct table *table, const struct record *rec)
 	return false;
 }
 
+/* a copy's rows are all there are, each once: inserts that need not be found; false = rows of another kind came before */
+static bool take_read(struct net *net, struct table *table, const struct record *rec)
+{
+	uint32_t n = rec->rel->n_keys;
+	struct value *key = NULL;
+	struct slot *slot;
+
+	if (table->rows && !table->read)
+		return false;
+	table->rows = table->read = true;
+	if (has_key(rec->rel) && !table->gather)
+		key = rec->after + table->key_columns[0];
+	if (has_key(rec->rel) && table->gather) {
+		key = arena_alloc(&net->arena, n * sizeof(*key));
+		for (uint32_t i = 0; i < n; i++)
+			key[i] = rec->after[table->key_columns[i]];
+	}
+	slot = slot_add(net, table, 0, NULL);
+	slot->key = key;
+	slot_begin(slot, rec, RECORD_INSERT);
+	return true;
+}
+
 /* takes one row record; false = it ends the run */
 static bool take(struct net *net, const struct record *rec)
 {
 	struct table *table = table_of(net, rec->rel);
 	struct value *from = rec->before ? rec->before : rec->after, gathered[MAX_KEYS], *key = gathered;
-	enum record_op op = row_op(rec);
+	enum record_op op = rec->op;
 	uint32_t n = rec->rel->n_keys;
 	struct slot *slot;
 	uint64_t hash;
 
 	if (!table || !from || (op != RECORD_DELETE && !rec->after))
 		return false;
+	if (op == RECORD_READ)
+		return take_read(net, table, rec);
+	if (table->read)
+		return false;
+	table->rows = true;
 	if (!has_key(rec->rel)) {
 		if (op != RECORD_INSERT)
 			return false;

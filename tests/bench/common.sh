@@ -9,6 +9,7 @@ PER_TX=${PER_TX:-1000}          # rows in a transaction of it
 HOT_TX=${HOT_TX:-400000}        # one-row transactions over HOT_KEYS keys
 HOT_KEYS=${HOT_KEYS:-1000}
 COPY_ROWS=${COPY_ROWS:-8000000} # rows of the table that is copied
+CODEC_ROWS=${CODEC_ROWS:-1000000} # rows that each codec encodes and decodes in a round
 ROUNDS=${ROUNDS:-3}             # A and B take turns this often; the medians are compared
 DB=bench
 HZ=$(getconf CLK_TCK)

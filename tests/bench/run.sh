@@ -2,14 +2,14 @@
 # SPDX-FileCopyrightText: the sluice authors
 # SPDX-License-Identifier: Apache-2.0
 #
-# tests/bench/run.sh [reader|apply|hot|snapshot]...     see README.md in this folder
+# tests/bench/run.sh [reader|apply|hot|snapshot|codec]...     see README.md in this folder
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export ROOT=$PWD
 . tests/bench/common.sh
 
 [ -x "$SLUICE" ] || { echo "$SLUICE is not there: meson setup build --buildtype=release -Dtests=false && ninja -C build" >&2; exit 1; }
-[ $# -gt 0 ] || set -- reader apply hot snapshot
+[ $# -gt 0 ] || set -- reader apply hot snapshot codec
 
 sluice() { # LOG ARGUMENTS...: starts it, sets PID
 	local log=$1
@@ -125,10 +125,21 @@ snapshot_other() {
 	result snapshot "psql COPY"
 }
 
+# ---- codec: both codecs on one core, in memory
+codec() {
+	local build
+	build=$(dirname "$SLUICE")
+	ninja -C "$build" tests/bench/bench-codec > /dev/null || { echo "$build cannot build tests/bench/bench-codec" >&2; exit 1; }
+	"$build/tests/bench/bench-codec" "$CODEC_ROWS"
+}
+
+if [[ " $* " = *" codec "* ]]; then codec; fi
+if [ "$*" = codec ]; then exit 0; fi
 servers_start
 : > "$WORK/results"
 for bench in "$@"; do
 	case $bench in
+	codec) continue ;;
 	reader) load_backlog; sluice_run=reader_sluice other_run=reader_other other=pg_recvlogical units=$((2 * ROWS)) ;;
 	apply) load_backlog; sluice_run=apply_sluice other_run=apply_other other=subscription units=$((2 * ROWS)) ;;
 	hot) load_hot; sluice_run=apply_sluice other_run=apply_other other=subscription units=$HOT_TX ;;

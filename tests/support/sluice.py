@@ -33,7 +33,8 @@ def merge(base, more):
 
 
 class Sluice:
-    def __init__(self, blue, green, config=None, name="t", source_uri=None, target_uri=None):
+    def __init__(self, blue, green, config=None, name="t", source_uri=None, target_uri=None, verb="run"):
+        self.verb = verb
         self.blue, self.green, self.name = blue, green, name
         self.port = free_port()
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="sluice-run-"))
@@ -64,7 +65,7 @@ class Sluice:
         self.write()
         self.runs += 1
         self.err = open(self.dir / f"stderr.{self.runs}", "wb")
-        self.process = subprocess.Popen([BINARY, "-c", str(self.file), "run", *args], stdin=subprocess.DEVNULL,
+        self.process = subprocess.Popen([BINARY, "-c", str(self.file), self.verb, *args], stdin=subprocess.DEVNULL,
                                         stdout=self.err, stderr=self.err, env={**os.environ, **(env or {})})
         return self
 

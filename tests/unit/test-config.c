@@ -25,6 +25,7 @@ struct fixture {
 	char path[64];
 	struct config *cfg;
 	struct config_report report;
+	unsigned without;
 };
 
 static int set_up(void **state)
@@ -54,7 +55,9 @@ static int tear_down(void **state)
 /* loads a text as a file; the name of the file is cut from the errors */
 static int load(struct fixture *fx, const char *text, const char *const *sets, size_t n_sets)
 {
-	struct config_request req = { .path = fx->path, .sets = sets, .n_sets = n_sets };
+	struct config_request req = {
+		.path = fx->path, .sets = sets, .n_sets = n_sets, .without = fx->without
+	};
 	FILE *file = fopen(fx->path, "w");
 
 	assert_non_null(file);
@@ -180,9 +183,6 @@ static void test_later_versions(void **state)
 {
 	struct fixture *fx = *state;
 
-	assert_error(fx, BASE "transport: {type: kafka}\n",
-		":4:19: transport.type kafka is not supported by this version");
-	assert_error(fx, BASE "transport: {kafka: {prefix: a}}\n", ":4:13: transport.kafka is not supported");
 	assert_error(fx, BASE "transforms: [{rename: a}]\n", ":4:1: transforms is not supported");
 	assert_error(fx, "name: a\nsource: {uri: 'mongodb://h/d'}\ntarget: {type: discard}\n",
 		":2:15: source.uri: mongodb is not supported");
@@ -327,6 +327,98 @@ static void test_selected(void **state)
 	assert_false(config_table_selected(&src, "aaaaaaaaaaaaaaaaaaaaaa", "aaaaaaaaaaaaaaaaaaaaaaaaaaa"));
 }
 
+#define KAFKA BASE "transport:\n  type: kafka\n  kafka:\n    bootstrap_servers: k:9092\n"
+
+static const char *property(const struct property_list *list, const char *name)
+{
+	for (uint32_t i = 0; i < list->n; i++) {
+		if (!strcmp(list->names[i], name))
+			return list->values[i];
+	}
+	return NULL;
+}
+
+static void test_kafka(void **state)
+{
+	static const char *const sets[] = { "transport.kafka.properties.compression.type=zstd",
+		"transport.kafka.producer_properties.linger.ms=7" };
+	struct fixture *fx = *state;
+	struct config_kafka *kafka;
+
+	assert_int_equal(load(fx, KAFKA, NULL, 0), 0);
+	kafka = &fx->cfg->transport.kafka;
+	assert_int_equal(fx->cfg->transport.type, TRANSPORT_KAFKA);
+	assert_string_equal(kafka->prefix, "shop");
+	assert_int_equal(kafka->layout, LAYOUT_STREAM);
+	assert_int_equal(kafka->replication_factor, -1);
+	assert_true(kafka->create_topics);
+	assert_true(kafka->retention_ms < 0);
+	setenv("WORD", "geheim", 1);
+	assert_int_equal(
+		load(fx,
+			KAFKA
+			"    prefix: my.shop\n    replication_factor: 3\n    retention: 7d\n    format: binary\n"
+			"    properties: {compression.type: lz4, sasl.password: '${WORD}'}\n",
+			sets, 2),
+		0);
+	kafka = &fx->cfg->transport.kafka;
+	assert_string_equal(kafka->prefix, "my.shop");
+	assert_int_equal(kafka->replication_factor, 3);
+	assert_int_equal(kafka->retention_ms, 7 * 86400000LL);
+	assert_int_equal(kafka->format, KAFKA_BINARY);
+	assert_string_equal(property(&kafka->properties, "compression.type"), "zstd");
+	assert_string_equal(property(&kafka->properties, "sasl.password"), "geheim");
+	assert_string_equal(property(&kafka->producer_properties, "linger.ms"), "7");
+}
+
+static void test_kafka_refused(void **state)
+{
+	static const char *const secret[] = { "transport.kafka.properties.sasl.password=geheim" };
+	static const char *const guarantees[] = { "acks", "enable.idempotence", "transactional.id",
+		"auto.offset.reset", "enable.auto.commit", "delivery.report.only.error", "isolation.level",
+		"group.id", "client.id", "check.crcs", "delivery.timeout.ms", "partitioner",
+		"queuing.strategy", "max.in.flight.requests.per.connection", "message.send.max.retries" };
+	struct fixture *fx = *state;
+	char text[512], want[128];
+
+	assert_error(fx, BASE "transport: {type: kafka}\n", "transport.kafka.bootstrap_servers is required");
+	for (size_t i = 0; i < sizeof(guarantees) / sizeof(guarantees[0]); i++) {
+		snprintf(text, sizeof(text), KAFKA "    properties: {%s: geheim}\n", guarantees[i]);
+		snprintf(want, sizeof(want),
+			":8:18: transport.kafka.properties: %s may not be set: ", guarantees[i]);
+		assert_error(fx, text, want);
+		assert_null(strstr(buf_str(&fx->report.errors), "geheim"));
+	}
+	assert_error(fx, KAFKA "    properties: {no.such: 1}\n",
+		"no.such is not a property that librdkafka knows");
+	assert_error(fx, KAFKA "    properties: {linger.ms: geheim}\n",
+		"linger.ms has a value that librdkafka does not accept");
+	assert_null(strstr(buf_str(&fx->report.errors), "geheim"));
+	assert_error(fx, KAFKA "    properties: [linger.ms]\n",
+		"transport.kafka.properties needs names and values");
+	assert_error(fx, KAFKA "    retention: seven\n", "transport.kafka.retention: must be unlimited or");
+	assert_error(fx, KAFKA "    prefix: a/b\n", "transport.kafka.prefix: must be");
+	assert_int_equal(load(fx, KAFKA, secret, 1), -1);
+	assert_non_null(strstr(buf_str(&fx->report.errors), "sasl.password is a secret"));
+	assert_null(strstr(buf_str(&fx->report.errors), "geheim"));
+}
+
+/* a half of the service does not need the other half's database; without Kafka there are no halves */
+static void test_kafka_halves(void **state)
+{
+	static const char applier[] = "name: shop\ntarget: {uri: 'host=green'}\n"
+				      "transport: {type: kafka, kafka: {bootstrap_servers: 'k:9092'}}\n";
+	struct fixture *fx = *state;
+
+	assert_error(fx, applier, "source.uri is required");
+	fx->without = CONFIG_WITHOUT_TARGET;
+	assert_error(fx, applier, "source.uri is required");
+	fx->without = CONFIG_WITHOUT_SOURCE;
+	assert_int_equal(load(fx, applier, NULL, 0), 0);
+	assert_string_equal(fx->cfg->source.uri, "");
+	assert_error(fx, "name: shop\ntarget: {uri: 'host=green'}\n", "source.uri is required");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -341,6 +433,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_without_file, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_required, set_up, tear_down),
 		cmocka_unit_test(test_selected),
+		cmocka_unit_test_setup_teardown(test_kafka, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_kafka_refused, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_kafka_halves, set_up, tear_down),
 	};
 
 	clearenv(); /* the caller's SLUICE_ variables would count */

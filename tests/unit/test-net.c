@@ -251,7 +251,7 @@ static void all_that_is_no_row_is_passed_over(void **state)
 	struct fixture f = begin();
 
 	put(&f, RECORD_BEGIN, NULL);
-	put_row(&f, RECORD_READ, f.rels[0], NULL, "1abc");
+	put_row(&f, RECORD_INSERT, f.rels[0], NULL, "1abc");
 	put(&f, RECORD_MESSAGE, NULL);
 	put(&f, RECORD_SCHEMA, f.rels[0]);
 	next_batch(&f);
@@ -266,6 +266,65 @@ static void all_that_is_no_row_is_passed_over(void **state)
 	f.group.n_spans = 0;
 	assert_int_equal(net_at_begin(&f.group).record, 0);
 	f.group.n_spans = 1;
+	end(&f);
+}
+
+/* a copy's rows need no look-up, so what changes them afterwards stands in a run of its own */
+static void rows_of_a_copy_are_inserts_of_a_run_without_changes(void **state)
+{
+	struct fixture f = begin();
+	struct net_at at;
+	struct net_table *tables;
+
+	put(&f, RECORD_CHUNK, f.rels[0]);
+	put_row(&f, RECORD_READ, f.rels[0], NULL, "1abc");
+	put_row(&f, RECORD_READ, f.rels[0], NULL, "2abc");
+	put_row(&f, RECORD_INSERT, f.rels[1], NULL, "1x2y");
+	put(&f, RECORD_CHUNK, f.rels[0]);
+	update(&f, "1xyz");
+	update(&f, "2xyz");
+	at = net_at_begin(&f.group);
+	assert_int_equal(net_build(f.net, &f.group, &at, &tables), NET_BOUNDARY);
+	assert_string_equal(render(tables), "I1abc I2abc");
+	assert_int_equal(tables->rows[NET_INSERT][1].key[0].data[0], '2');
+	assert_string_equal(render(tables->next), "I1x2y");
+	assert_int_equal(net_at_record(&f.group, &at)->op, RECORD_UPDATE);
+	assert_int_equal(net_build(f.net, &f.group, &at, &tables), 0);
+	assert_string_equal(render(tables), "U1xyz U2xyz");
+	new_group(&f);
+	delete (&f, "1---");
+	put_row(&f, RECORD_READ, f.rels[0], NULL, "1abc");
+	at = net_at_begin(&f.group);
+	assert_int_equal(net_build(f.net, &f.group, &at, &tables), NET_BOUNDARY);
+	assert_string_equal(render(tables), "D1");
+	assert_int_equal(net_build(f.net, &f.group, &at, &tables), 0);
+	assert_string_equal(render(tables), "I1abc");
+	new_group(&f);
+	/* key columns apart */
+	put_row(&f, RECORD_READ, f.rels[1], NULL, "1x2y");
+	at = net_at_begin(&f.group);
+	assert_int_equal(net_build(f.net, &f.group, &at, &tables), 0);
+	assert_int_equal(tables->rows[NET_INSERT][0].key[1].data[0], '2');
+	end(&f);
+}
+
+/* the index grows by other tables' keys, and has none of the copy's */
+static void a_copy_beside_many_keys_is_quick(void **state)
+{
+	struct fixture f = begin();
+	struct net_at at;
+	struct net_table *tables;
+
+	for (int i = 0; i < 3000; i++) {
+		char row[] = { (char)(0x80 + i % 100), 'x', (char)(0x80 + i / 100), 'y', '\0' };
+
+		put_row(&f, RECORD_READ, f.rels[0], NULL, "1abc");
+		put_row(&f, RECORD_INSERT, f.rels[1], NULL, row);
+	}
+	at = net_at_begin(&f.group);
+	net_build(f.net, &f.group, &at, &tables);
+	assert_int_equal(tables->n_rows[NET_INSERT], 3000);
+	assert_int_equal(tables->next->n_rows[NET_INSERT], 3000);
 	end(&f);
 }
 
@@ -307,6 +366,8 @@ int main(void)
 		cmocka_unit_test(whole_row_relations_take_inserts_only),
 		cmocka_unit_test(an_old_key_equal_to_the_new_is_no_change),
 		cmocka_unit_test(all_that_is_no_row_is_passed_over),
+		cmocka_unit_test(rows_of_a_copy_are_inserts_of_a_run_without_changes),
+		cmocka_unit_test(a_copy_beside_many_keys_is_quick),
 		cmocka_unit_test(tables_come_in_the_order_of_first_appearance),
 	};
 

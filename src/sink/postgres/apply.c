@@ -28,10 +28,7 @@
 
 #include "apply.h"
 
-#define COPY_MIN_ROWS	500u /* below, an array INSERT is faster than the round trip of a COPY */
-#define QUEUE_MAX_ITEMS 1024u
-#define RUN_MIN_RECORDS 8u /* fewer between two special records are not worth reducing */
-#define KEEP_BYTES	((size_t)2 * 1024 * 1024)
+#define KEEP_BYTES ((size_t)2 * 1024 * 1024)
 
 struct apply *apply_new(struct sink_postgres *sink)
 {
@@ -41,6 +38,7 @@ struct apply *apply_new(struct sink_postgres *sink)
 		abort();
 	apply->sink = sink;
 	apply->net = net_new();
+	apply->next = (struct progress_next)PROGRESS_NEXT_INIT;
 	return apply;
 }
 
@@ -67,7 +65,7 @@ struct apply *apply_free(struct apply *apply)
 	return NULL;
 }
 
-static int apply_sql(struct apply *apply, const char *sql, struct error *err)
+int apply_sql(struct apply *apply, const char *sql, struct error *err)
 {
 	const struct queue_item item = { .expect = -1, .what = sql, .tag = TAG_CONTROL };
 
@@ -75,7 +73,7 @@ static int apply_sql(struct apply *apply, const char *sql, struct error *err)
 }
 
 /* the queue's failure: worth another try in source order, or an error */
-static int apply_failed(struct apply *apply, struct error *err)
+int apply_failed(struct apply *apply, struct error *err)
 {
 	const struct queue *queue = &apply->sink->queue;
 	const struct queue_item *item = &queue->items[queue->failed];
@@ -87,7 +85,7 @@ static int apply_failed(struct apply *apply, struct error *err)
 }
 
 /* reads the answers of what is on its way */
-static int apply_wait(struct apply *apply, struct error *err)
+int apply_wait(struct apply *apply, struct error *err)
 {
 	int r = queue_wait(&apply->sink->queue, err);
 
@@ -109,7 +107,7 @@ static int apply_take_back(struct apply *apply, bool savepoint, struct error *er
 	apply->check_rows = false;
 	if (PQtransactionStatus(apply->sink->conn) == PQTRANS_IDLE) {
 		/* a COMMIT was refused: nothing is left to take back */
-		progress_settle(apply->sink, false);
+		progress_settle(apply->row, false);
 		return 0;
 	}
 	if (apply_sql(apply, savepoint ? "ROLLBACK TO SAVEPOINT sluice_group" : "ROLLBACK", err) < 0)
@@ -119,279 +117,8 @@ static int apply_take_back(struct apply *apply, bool savepoint, struct error *er
 		return ordered_error(apply, err);
 	queue_clear(&apply->sink->queue);
 	if (!savepoint)
-		progress_settle(apply->sink, false);
+		progress_settle(apply->row, false);
 	return r;
-}
-
-/* ---- the reduced form ---- */
-
-static void apply_scratch(struct apply *apply, uint32_t n)
-{
-	if (n <= apply->cap_rows)
-		return;
-	apply->cap_rows = n + n / 2;
-	apply->keys = realloc(apply->keys, apply->cap_rows * sizeof(*apply->keys));
-	apply->rows = realloc(apply->rows, apply->cap_rows * sizeof(*apply->rows));
-	if (!apply->keys || !apply->rows)
-		abort();
-}
-
-/* rows of one set of present columns */
-static int reduced_run(struct apply *apply, struct target *target, enum net_op op, const struct row_set *set,
-	struct error *err)
-{
-	int r;
-
-	if (op == NET_INSERT && set->n >= COPY_MIN_ROWS) {
-		r = apply_wait(apply, err);
-		if (r != 0)
-			return r;
-		r = execute_copy(apply, target, set, err);
-		if (r == QUEUE_FAILED)
-			return apply_failed(apply, err);
-		if (r != EXECUTE_NO_COPY)
-			return r;
-	}
-	switch (op) {
-	case NET_INSERT:
-		return execute_rows(apply, target, STATEMENT_INSERT, set, false, err);
-	case NET_UPDATE:
-		return execute_rows(apply, target, STATEMENT_UPDATE, set, true, err);
-	case NET_DELETE:
-		return execute_rows(apply, target, STATEMENT_DELETE, set, true, err);
-	case NET_OPS:
-		break;
-	}
-	return error_set(err, ERROR_BUG, "NET-OP", "unknown net operation %d", (int)op);
-}
-
-static void reduced_note(struct apply *apply, struct target *target, const struct net_row *rows, uint32_t n)
-{
-	for (uint32_t i = 0; target->deferred && i < n; i++)
-		deferred_note(apply, target, target->n_keys ? rows[i].key : NULL);
-}
-
-static int reduced_table(
-	struct apply *apply, const struct net_table *table, enum net_op op, struct error *err)
-{
-	const struct net_row *rows = table->rows[op];
-	uint32_t n = table->n_rows[op];
-	struct target *target;
-	int r = 0;
-
-	if (!n)
-		return 0;
-	if (target_tables_find(apply, table->rel, &target, err) < 0)
-		return -1;
-	apply_scratch(apply, n);
-	for (uint32_t i = 0; i < n; i++) {
-		apply->keys[i] = rows[i].key;
-		apply->rows[i] = rows[i].row;
-	}
-	for (uint32_t from = 0, to; r == 0 && from < n; from = to) {
-		struct row_set set = { apply->keys + from, op == NET_DELETE ? NULL : apply->rows + from, 0,
-			NULL };
-
-		for (to = from + 1; to < n && rows[to].present == rows[from].present;)
-			to++;
-		set.n = to - from;
-		set.rec = rows[from].rec;
-		r = reduced_run(apply, target, op, &set, err);
-	}
-	if (op != NET_DELETE)
-		reduced_note(apply, target, rows, n);
-	return r;
-}
-
-/* all deletes, then all updates, then all inserts: a value that moves between rows is free before it is taken */
-static int reduced_tables(struct apply *apply, const struct net_table *tables, struct error *err)
-{
-	int r = 0;
-
-	for (int op = NET_DELETE; op < NET_OPS; op++)
-		for (const struct net_table *table = tables; r == 0 && table; table = table->next)
-			r = reduced_table(apply, table, (enum net_op)op, err);
-	return r;
-}
-
-/* must this record be looked at alone? */
-static bool is_special(struct apply *apply, const struct record *rec, struct target **last)
-{
-	if (rec->op != RECORD_INSERT && rec->op != RECORD_UPDATE && rec->op != RECORD_DELETE)
-		return false;
-	if ((!*last || (*last)->rel != rec->rel)) {
-		struct error ignored = ERROR_INIT;
-
-		if (target_tables_find(apply, rec->rel, last, &ignored) < 0)
-			return false; /* raised when its rows are written */
-	}
-	return target_must_be_ordered(*last) || letters_blocks(apply, rec, *last);
-}
-
-/* the first special record from *at on; false = none, the whole rest can be reduced */
-static bool find_special(
-	struct apply *apply, const struct apply_group *group, struct net_at *at, uint32_t *ret_records)
-{
-	struct target *last = NULL;
-	const struct record *rec;
-
-	*ret_records = 0;
-	for (; (rec = net_at_record(group, at)); at->record++) {
-		if (is_special(apply, rec, &last))
-			return true;
-		++*ret_records;
-	}
-	return false;
-}
-
-static int special_record(struct apply *apply, const struct record *rec, struct error *err)
-{
-	struct target *target;
-	struct error why = ERROR_INIT;
-
-	if (rec->rel && apply->blocked) {
-		if (target_tables_find(apply, rec->rel, &target, err) < 0)
-			return -1;
-		if (letters_blocks(apply, rec, target)) {
-			error_set(&why, ERROR_DATA, "BLOCKED",
-				"an earlier record of this key is a dead letter");
-			return letters_put(apply, rec, &why, err);
-		}
-	}
-	return ordered_queue(apply, rec, err);
-}
-
-/* one record by itself, between runs */
-static int reduced_single(struct apply *apply, const struct record *rec, struct error *err)
-{
-	int r = special_record(apply, rec, err);
-
-	if (r == 0 && apply->sink->queue.n >= QUEUE_MAX_ITEMS)
-		r = apply_wait(apply, err);
-	return r;
-}
-
-/* records from *at to the end of group: runs, and what ends them */
-static int reduced_span(
-	struct apply *apply, const struct apply_group *group, struct net_at *at, struct error *err)
-{
-	const struct record *rec;
-	int r = 0;
-
-	while (r == 0 && net_at_record(group, at)) {
-		struct net_table *tables = NULL;
-		int end = net_build(apply->net, group, at, &tables);
-
-		r = reduced_tables(apply, tables, err);
-		if (r == 0 && end == NET_BOUNDARY && (rec = net_at_record(group, at))) {
-			r = reduced_single(apply, rec, err);
-			at->record++;
-		}
-	}
-	return r;
-}
-
-/* the group up to (not including) a record */
-static struct apply_group group_until(
-	const struct apply_group *group, struct span *spans, struct net_at until)
-{
-	struct apply_group head = *group;
-
-	memcpy(spans, group->spans, (until.span + 1) * sizeof(*spans));
-	spans[until.span].to = until.record;
-	head.spans = spans;
-	head.n_spans = until.span + 1;
-	return head;
-}
-
-/* what has to be looked at alone is cut out, with what little stands between */
-static int reduced_group(struct apply *apply, const struct apply_group *group, struct error *err)
-{
-	struct span *spans = calloc(group->n_spans + 1, sizeof(*spans));
-	struct net_at at = net_at_begin(group), special = at;
-	uint32_t records;
-	int r = 0;
-
-	if (!spans)
-		abort();
-	while (r == 0 && (apply->tables.special || apply->blocked) &&
-		find_special(apply, group, &special, &records)) {
-		struct apply_group head = group_until(group, spans, special);
-
-		if (records >= RUN_MIN_RECORDS)
-			r = reduced_span(apply, &head, &at, err);
-		else
-			for (const struct record *rec; r == 0 && (rec = net_at_record(&head, &at));
-				at.record++)
-				r = reduced_single(apply, rec, err);
-		if (r == 0)
-			r = reduced_single(apply, net_at_record(group, &special), err);
-		special.record++;
-		at = special;
-	}
-	if (r == 0)
-		r = reduced_span(apply, group, &at, err);
-	free(spans);
-	return r == 0 ? deferred_check(apply, err) : r;
-}
-
-/* ---- the transaction ---- */
-
-/* what the group holds, and where progress goes with it */
-static int group_scan(struct apply *apply, const struct apply_group *group, struct error *err)
-{
-	struct apply_result *res = &apply->result;
-	struct net_at at = net_at_begin(group);
-	const struct record *rec;
-
-	*res = (struct apply_result){ 0 };
-	for (; (rec = net_at_record(group, &at)); at.record++) {
-		switch ((enum record_op)rec->op) {
-		case RECORD_BEGIN:
-			apply->next.position = (struct position){ rec->pos.major, POSITION_END };
-			apply->next.commit_time = apply->commit_time = rec->begin->commit_time;
-			break;
-		case RECORD_INSERT:
-		case RECORD_READ:
-			res->inserts++;
-			break;
-		case RECORD_UPDATE:
-			res->updates++;
-			break;
-		case RECORD_DELETE:
-			res->deletes++;
-			break;
-		case RECORD_TRUNCATE:
-			res->truncates++;
-			break;
-		case RECORD_END:
-			res->transactions++;
-			apply->next.resume = res->resume = rec->end->resume;
-			apply->next.commit_time = res->commit_time = rec->end->commit_time;
-			res->position = apply->next.position;
-			break;
-		case RECORD_HEARTBEAT:
-			apply->next.resume = res->resume = rec->heartbeat->resume;
-			break;
-		case RECORD_SCHEMA:
-		case RECORD_MESSAGE:
-			break;
-		case RECORD_ABORT:
-		case RECORD_FENCE:
-		case RECORD_CHUNK:
-			return error_set(err, ERROR_BUG, "RECORD", "a %s record cannot be applied",
-				record_op_to_string(rec->op));
-		}
-	}
-	res->records = res->inserts + res->updates + res->deletes + res->truncates;
-	for (uint32_t i = 0; i < group->n_spans; i++) {
-		const struct span *span = &group->spans[i];
-
-		if (span->batch->n_records)
-			res->bytes +=
-				span->batch->arena.bytes * (span->to - span->from) / span->batch->n_records;
-	}
-	return 0;
 }
 
 static int group_resolve(struct apply *apply, const struct apply_group *group, struct error *err)
@@ -402,7 +129,7 @@ static int group_resolve(struct apply *apply, const struct apply_group *group, s
 	for (uint32_t i = 0; i < group->n_spans; i++)
 		if (tables_resolve(apply, group->spans[i].batch, err) < 0)
 			return -1;
-	if (apply->blocked && !apply->open) {
+	if ((apply->blocked || !apply->letters_read) && !apply->open) {
 		if (queue_leave(&apply->sink->queue, err) < 0 || letters_load(apply, err) < 0)
 			return -1;
 	}
@@ -419,7 +146,8 @@ static bool group_has_savepoint(const struct apply *apply, const struct apply_gr
 static int transaction_begin(struct apply *apply, const struct apply_group *group, struct error *err)
 {
 	if (!apply->open) {
-		if (apply_sql(apply, "BEGIN", err) < 0 || progress_put(apply->sink, &apply->next, err) < 0)
+		if (apply_sql(apply, "BEGIN", err) < 0 ||
+			progress_put(apply->sink, apply->row, &apply->next, err) < 0)
 			return -1;
 		if (!apply->sink->replica_role && apply_sql(apply, "SET CONSTRAINTS ALL DEFERRED", err) < 0)
 			return -1;
@@ -440,7 +168,7 @@ static int transaction_end(struct apply *apply, const struct apply_group *group,
 	if (r != 0 || !group->ends)
 		return r;
 	/* the open transaction's savepoint ends with it */
-	if (apply->open && progress_put(apply->sink, &apply->next, err) < 0)
+	if (apply->open && progress_put(apply->sink, apply->row, &apply->next, err) < 0)
 		return -1;
 	if (SLUICE_FAULT_POINT("sink.pg.before_commit"))
 		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point sink.pg.before_commit");
@@ -453,14 +181,56 @@ static int transaction_end(struct apply *apply, const struct apply_group *group,
 	return r == APPLY_AGAIN && apply->open ? ordered_error(apply, err) : r;
 }
 
-static int group_try(struct apply *apply, const struct apply_group *group, bool ordered, struct error *err)
+/* the rows of an open transaction and its savepoints are gone, and so are the letters written in it */
+static int apply_rollback(struct apply *apply, struct error *err)
+{
+	if (queue_enter(&apply->sink->queue, err) < 0 || apply_take_back(apply, false, err) < 0)
+		return -1;
+	apply->open = false;
+	apply->row->chunk = (struct chunk_at){ 0 };
+	deferred_reset(apply);
+	letters_doubt(apply);
+	return 0;
+}
+
+int apply_release(struct apply *apply, const struct progress_row *row, struct error *err)
+{
+	if (apply->row != row)
+		return 0;
+	if (apply->open && apply_rollback(apply, err) < 0)
+		return -1;
+	apply->row = NULL;
+	apply->next = (struct progress_next)PROGRESS_NEXT_INIT;
+	return queue_leave(&apply->sink->queue, err);
+}
+
+/* what is left of the group when aborted transactions and void copies are out, then its marks */
+static int group_rows(struct apply *apply, const struct apply_group *group, bool ordered, struct error *err)
+{
+	struct group_cut cut = { 0 };
+	struct apply_group live;
+	int r;
+
+	if (apply->scan.aborts || apply->scan.chunks)
+		cut = group_cut_new(&apply->arena, group);
+	if (apply->scan.aborts)
+		group_cut_aborts(&cut, group);
+	r = apply->scan.chunks ? chunks_begin(apply, group, &cut, err) : 0;
+	if (r != 0)
+		return r;
+	live = group_without(&apply->arena, group, &cut);
+	r = ordered ? ordered_group(apply, &live, err) : reduced_group(apply, &live, err);
+	return r == 0 && apply->scan.chunks ? chunks_end(apply, group, &cut, err) : r;
+}
+
+static int group_try(struct apply *apply, const struct apply_group *group, struct error *err)
 {
 	int r = transaction_begin(apply, group, err);
 
 	if (SLUICE_FAULT_POINT("sink.pg.begun"))
 		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point sink.pg.begun");
 	if (r == 0)
-		r = ordered ? ordered_group(apply, group, err) : reduced_group(apply, group, err);
+		r = group_rows(apply, group, false, err);
 	if (SLUICE_FAULT_POINT("sink.pg.rows"))
 		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point sink.pg.rows");
 	return r == 0 ? transaction_end(apply, group, err) : r;
@@ -472,10 +242,12 @@ static void group_settle(struct apply *apply, const struct apply_group *group)
 
 	apply->open = !group->ends;
 	if (group->ends) {
-		progress_settle(apply->sink, true);
+		progress_settle(apply->row, true);
 		deferred_reset(apply);
-		apply->next = (struct progress_next){ 0 };
+		apply->next = (struct progress_next)PROGRESS_NEXT_INIT;
 	}
+	if (apply->scan.chunks)
+		chunks_settle(apply);
 	apply->next.resume = (struct resume){ 0 }; /* it points into the group's batch */
 	for (struct target *target = tables->targets; apply->open && target; target = target->next) {
 		target->noted_whole |= target->n_noted != 0;
@@ -491,15 +263,66 @@ static void group_settle(struct apply *apply, const struct apply_group *group)
 /* heartbeats alone: what is stored moves, the position stays */
 static int group_heartbeat(struct apply *apply, struct apply_result *ret, struct error *err)
 {
-	struct resume resume = apply->next.resume;
+	const struct sink_point point = { .resume = apply->next.resume,
+		.position = apply->next.position,
+		.offset = apply->next.offset,
+		.reign = apply->next.reign };
 
 	*ret = apply->result;
-	apply->next = (struct progress_next){ 0 };
-	if (!resume.len)
+	apply->next = (struct progress_next)PROGRESS_NEXT_INIT;
+	if (!point.resume.len && point.offset < 0)
 		return 0;
 	if (queue_leave(&apply->sink->queue, err) < 0)
 		return -1;
-	return progress_store_resume(apply->sink, resume, err);
+	return progress_store(apply->sink, apply->row, &point, err);
+}
+
+/* the group's partition is ours, and no other's transaction is open */
+static int group_bind(struct apply *apply, const struct apply_group *group, struct error *err)
+{
+	const struct partition *partition = group->spans[0].batch->partition;
+	struct progress_row *row = progress_find(apply->sink, partition);
+
+	if (!row)
+		return error_set(err, ERROR_BUG, "PARTITION", "a group of %s/%d, which is not claimed",
+			partition ? partition->topic : "", partition ? (int)partition->id : 0);
+	if (apply->open && apply->row != row)
+		return error_set(err, ERROR_BUG, "PARTITION",
+			"a group of %s/%d inside the open transaction of %s/%d", row->topic, (int)row->id,
+			apply->row->topic, (int)apply->row->id);
+	apply->row = row;
+	return 0;
+}
+
+/* an ABORT takes back what earlier groups have written; progress still goes on behind it */
+static int group_abort(struct apply *apply, const struct apply_group *group, struct error *err)
+{
+	struct group_cut cut = group_cut_new(&apply->arena, group);
+
+	if (!group_cut_aborts(&cut, group) || !apply->open)
+		return 0;
+	return apply_rollback(apply, err);
+}
+
+/* the reduced form failed: the same records in source order */
+static int group_again(struct apply *apply, const struct apply_group *group,
+	const struct apply_result *scanned, struct error *err)
+{
+	bool savepoint = group_has_savepoint(apply, group);
+	int r;
+
+	log_debug(apply->sink->base.ctx->log, "ordered", "the reduced form failed, going in source order",
+		"records=%llu code=%s", (unsigned long long)scanned->records, apply->sink->queue.sqlstate);
+	if (apply_take_back(apply, savepoint, err) < 0)
+		return -1;
+	apply->result = *scanned;
+	deferred_reset(apply);
+	r = savepoint ? 0 : transaction_begin(apply, group, err);
+	if (r == 0)
+		r = group_rows(apply, group, true, err);
+	if (r == 0)
+		r = transaction_end(apply, group, err);
+	return r == APPLY_AGAIN ? ordered_error(apply, err) : r;
 }
 
 int apply_group(
@@ -508,32 +331,18 @@ int apply_group(
 	struct apply_result scanned;
 	int r;
 
-	if (group_scan(apply, group, err) < 0)
+	if (group_bind(apply, group, err) < 0 || group_scan(apply, group, err) < 0)
 		return -1;
-	if (!apply->next.position.major)
+	if (apply->scan.idle)
 		return group_heartbeat(apply, ret, err);
+	if (apply->scan.aborts && group_abort(apply, group, err) < 0)
+		return -1;
 	if (group_resolve(apply, group, err) < 0)
 		return -1;
 	scanned = apply->result;
-	r = group_try(apply, group, false, err);
-	if (r == APPLY_AGAIN) {
-		bool savepoint = group_has_savepoint(apply, group);
-
-		log_debug(apply->sink->base.ctx->log, "ordered",
-			"the reduced form failed, going in source order", "records=%llu code=%s",
-			(unsigned long long)scanned.records, apply->sink->queue.sqlstate);
-		if (apply_take_back(apply, savepoint, err) < 0)
-			return -1;
-		apply->result = scanned;
-		deferred_reset(apply);
-		r = savepoint ? 0 : transaction_begin(apply, group, err);
-		if (r == 0)
-			r = ordered_group(apply, group, err);
-		if (r == 0)
-			r = transaction_end(apply, group, err);
-		if (r == APPLY_AGAIN)
-			r = ordered_error(apply, err);
-	}
+	r = group_try(apply, group, err);
+	if (r == APPLY_AGAIN)
+		r = group_again(apply, group, &scanned, err);
 	if (r < 0)
 		return r;
 	group_settle(apply, group);
@@ -547,7 +356,7 @@ int apply_idle(struct apply *apply, struct error *err)
 
 	if (!apply->open) {
 		/* letters that were resolved meanwhile unblock their keys, also while nothing comes */
-		if (!apply->blocked)
+		if (!apply->blocked && apply->letters_read)
 			return 0;
 		return queue_leave(&apply->sink->queue, err) < 0 ? -1 : letters_load(apply, err);
 	}

@@ -4,8 +4,9 @@
 
 /*
  * What applying needs, and its parts: the tables (tables.c), prepared statements and COPY (execute.c),
- * groups in one transaction (apply.c), records one by one in source order (ordered.c), constraints that the
- * replica role switches off (deferred.c), dead letters (letters.c).
+ * groups in one transaction (apply.c), what of a group is applied (group.c), its net effect (reduced.c), records one by one
+ * in source order (ordered.c), a copy's marks (chunks.h), constraints that the replica role switches off (deferred.c), dead
+ * letters (letters.c).
  */
 
 #include <stdbool.h>
@@ -13,8 +14,11 @@
 
 #include <sluice/arena.h>
 
+#include "chunks.h"
+#include "group.h"
 #include "sink.h"
 #include "statement.h"
+#include "tables.h"
 #include "target.h"
 
 #define APPLY_AGAIN 1 /* the reduced form failed: roll back and go record by record */
@@ -45,29 +49,13 @@ struct row_set {
 	const struct record *rec; /* the only, or the last one, for errors */
 };
 
-struct target_alias { /* which target a relation, by its address, goes to */
-	struct relation *rel;
-	struct target *target;
-	struct target_alias *next;
-};
-
-#define TABLES_BUCKETS 256u
-#define TABLES_ALIASES 512u
-
-struct tables {
-	struct target_alias *buckets[TABLES_BUCKETS];
-	struct target *targets;
-	uint32_t n_aliases;
-	bool special; /* a table must be written in source order */
-	bool stale;   /* a relation was replaced: forget everything before the next transaction */
-};
-
 struct blocked; /* keys with a pending dead letter; letters.c */
 
 struct net;
 
 struct apply {
 	struct sink_postgres *sink;
+	struct progress_row *row; /* of the partition whose group is or was applied */
 	struct tables tables;
 	struct net *net;
 	struct buf sql, copy;
@@ -86,9 +74,13 @@ struct apply {
 	bool check_rows;	   /* something in the queue has an expectation: read it before COMMIT */
 	struct progress_next next; /* what progress moves to; resume points into the group's batch */
 	struct apply_result result;
-	struct wall commit_time; /* of the transaction that the records being applied belong to */
-	struct arena arena;	 /* of one group: noted keys */
-	struct blocked *blocked; /* NULL = none */
+	struct group_scan scan;
+	struct chunk_table *chunk_tables; /* of the group, in the arena */
+	struct chunk_at chunk;		  /* where the partition is behind the group */
+	struct wall commit_time;	  /* of the transaction that the records being applied belong to */
+	struct arena arena;		  /* of one group: noted keys */
+	struct blocked *blocked;	  /* NULL = none */
+	bool letters_read;		  /* and nothing has been written since that blocked does not know */
 };
 
 /** apply_key() - the key that finds the record's row, in target->keys' order, in apply->key.
@@ -101,14 +93,13 @@ struct apply *apply_free(struct apply *apply);
 int apply_group(
 	struct apply *apply, const struct apply_group *group, struct apply_result *ret, struct error *err);
 int apply_idle(struct apply *apply, struct error *err);
-
-/* tables.c */
-int tables_resolve(struct apply *apply, const struct batch *batch, struct error *err);
-/** target_tables_find() - the target of a resolved relation; negative when it cannot be written. */
-int target_tables_find(
-	struct apply *apply, const struct relation *rel, struct target **ret, struct error *err);
-int tables_forget(struct apply *apply, struct error *err);
-void target_tables_fini(struct tables *tables);
+/** apply_release() - rolls back what is open of the row's partition, and forgets the row. Session in ordinary mode after. */
+int apply_release(struct apply *apply, const struct progress_row *row, struct error *err);
+/** apply_sql() - queues a statement. apply_wait() - the answers of what is on its way: 0, APPLY_AGAIN, negative.
+ * apply_failed() - the same of a failure that was read already. */
+int apply_sql(struct apply *apply, const char *sql, struct error *err);
+int apply_wait(struct apply *apply, struct error *err);
+int apply_failed(struct apply *apply, struct error *err);
 
 /* execute.c */
 struct statement *statement_free(struct statement *st); /* returns NULL */
@@ -148,6 +139,8 @@ void deferred_reset(struct apply *apply);
 /* letters.c */
 /** letters_load() - reads the keys that have a pending dead letter. Session in ordinary mode. */
 int letters_load(struct apply *apply, struct error *err);
+/** letters_doubt() - another may have written some, or ours were rolled back: the next letters_load() reads them. */
+void letters_doubt(struct apply *apply);
 /** letters_blocks() - true when an earlier record of the record's key is a pending dead letter. */
 bool letters_blocks(struct apply *apply, const struct record *rec, const struct target *target);
 /** letters_put() - queues the record as a dead letter, with its error. The caller waits. */

@@ -197,7 +197,8 @@ static void check_ours(struct check *check)
 	_cleanup_(PQclearp) PGresult *res = NULL;
 
 	if (pg_exec_params(check->conn,
-		    "SELECT EXISTS (SELECT 1 FROM sluice.progress WHERE stream = $1 AND resume IS NOT NULL)"
+		    "SELECT EXISTS (SELECT 1 FROM sluice.progress WHERE stream = $1 AND"
+		    " (resume IS NOT NULL OR \"offset\" IS NOT NULL))"
 		    " OR EXISTS (SELECT 1 FROM sluice.migration WHERE stream = $1 AND key LIKE 'table/%')",
 		    1, values, &res, &ignored) == 0)
 		check->ours = *PQgetvalue(res, 0, 0) == 't';

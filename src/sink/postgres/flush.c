@@ -27,8 +27,15 @@ static int flush_open(struct sink_postgres *sink, struct error *err)
 
 static int flush_begin(struct sink_postgres *sink, struct error *err)
 {
-	const char *values[] = { sink->stream };
+	const struct progress_row *row = sink->rows;
+	char key[TOPIC_MAX + 96];
+	const char *values[] = { key };
 
+	/* appliers that share a stream would wait for each other's disk on one row */
+	if (row && row->partition)
+		snprintf(key, sizeof(key), "%s/%s/%d", sink->stream, row->topic, (int)row->id);
+	else
+		snprintf(key, sizeof(key), "%s", sink->stream);
 	if (SLUICE_FAULT_POINT("sink.pg.flush"))
 		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point sink.pg.flush");
 	if (flush_open(sink, err) < 0)

@@ -3,7 +3,8 @@
 
 /*
  * Dead letters while applying: written in the transaction that leaves the record out, and the set of keys
- * that they block. Only the applier adds to the set; the commands only take away, so an old view of it
+ * that they block. Only the applier that has the key's partition adds to its letters, and reads them anew when it takes a
+ * partition on; the commands only take away, so an old view of the set
  * blocks too much for a while, never too little. It is read again every RELOAD_MS while there is any.
  *
  * A key is known by a 128-bit hash of its table and values (two FNV-1a sums); two keys that met in it would
@@ -102,12 +103,18 @@ static void blocked_add(struct blocked *blocked, const uint8_t hash[HASH_BYTES])
 	memcpy(blocked->hashes[blocked->n++], hash, HASH_BYTES);
 }
 
+void letters_doubt(struct apply *apply)
+{
+	apply->letters_read = false;
+}
+
 int letters_load(struct apply *apply, struct error *err)
 {
 	const char *values[] = { apply->sink->stream };
 	_cleanup_(PQclearp) PGresult *res = NULL;
 
-	if (apply->blocked && mono_diff_us(mono_now(), apply->blocked->read) < RELOAD_MS * 1000)
+	if (apply->letters_read &&
+		(!apply->blocked || mono_diff_us(mono_now(), apply->blocked->read) < RELOAD_MS * 1000))
 		return 0;
 	if (pg_exec_params(apply->sink->conn,
 		    "SELECT coalesce(key_hash, '') FROM sluice.dead_letters WHERE stream = $1"
@@ -116,6 +123,7 @@ int letters_load(struct apply *apply, struct error *err)
 		return -1;
 	letters_free(apply->blocked);
 	apply->blocked = NULL;
+	apply->letters_read = true;
 	metric_set(&apply->sink->base.ctx->metrics->dead_letters_pending, 0);
 	for (int i = 0; i < PQntuples(res); i++) {
 		size_t len = 0;

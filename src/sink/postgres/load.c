@@ -6,7 +6,8 @@
  *
  * A table is ours from the moment "table/<schema>.<name>/start" is stored, which happens before its first row; only then
  * may it be emptied when it is found unfinished. A table with rows and without that key is somebody's: refused.
- * Everything here holds the progress row FOR KEY SHARE with our epoch, so a process that was superseded empties nothing.
+ * Everything here holds the progress row (with a log: every one that we have) FOR KEY SHARE with our epoch, so a process
+ * that was superseded empties nothing.
  */
 
 #include <stdio.h>
@@ -37,18 +38,37 @@ int load_exec(struct load *load, PGconn *conn, const char *sql, PGresult **ret, 
 	return pg_exec_stop(conn, sql, load->base.cancel, ret, err);
 }
 
+/* the progress rows that are ours, as a condition; returns how many */
+static uint32_t put_rows(struct load *load, struct buf *sql)
+{
+	struct state_postgres *state = &load->sink->state;
+	uint32_t n = 0;
+
+	pthread_mutex_lock(&state->lock);
+	for (const struct progress_row *row = state->rows; row; row = row->next, n++) {
+		buf_puts(sql, n ? " OR (topic = " : "(topic = ");
+		pg_put_literal(sql, row->topic);
+		buf_printf(sql, " AND partition = %d AND epoch = %llu)", (int)row->id,
+			(unsigned long long)row->epoch);
+	}
+	pthread_mutex_unlock(&state->lock);
+	return n;
+}
+
 int load_begin(struct load *load, PGconn *conn, struct error *err)
 {
 	_cleanup_(buf_freep) struct buf sql = BUF_INIT;
 	_cleanup_(PQclearp) PGresult *res = NULL;
+	uint32_t n;
 
 	buf_puts(&sql, "BEGIN; SELECT 1 FROM sluice.progress WHERE stream = ");
 	pg_put_literal(&sql, load->sink->stream);
-	buf_printf(&sql, " AND topic = '' AND partition = 0 AND epoch = %llu FOR KEY SHARE",
-		(unsigned long long)load->sink->epoch);
+	buf_puts(&sql, " AND (false OR ");
+	n = put_rows(load, &sql);
+	buf_puts(&sql, n ? ") FOR KEY SHARE" : "false)");
 	if (load_exec(load, conn, buf_str(&sql), &res, err) < 0)
 		return -1;
-	if (PQntuples(res) == 1)
+	if (n && (uint32_t)PQntuples(res) == n)
 		return 0;
 	PQclear(PQexec(conn, "ROLLBACK"));
 	return error_set(err, ERROR_TRANSIENT, "FENCED", "another process has taken over this stream");
@@ -326,10 +346,8 @@ static int load_table_done(struct snapshot_sink *base, struct snapshot_table *ta
 	return state_set(load->sink->base.state, buf_str(&key), "1", 1, err);
 }
 
-/* one line: schema, name, last_value, is_called */
-static int set_sequence(struct load *load, uint8_t *line, size_t len, struct error *err)
+int load_sequence_put(struct buf *sql, uint8_t *line, size_t len, struct error *err)
 {
-	_cleanup_(buf_freep) struct buf sql = BUF_INIT;
 	_cleanup_(buf_freep) struct buf name = BUF_INIT;
 	uint8_t *field[4], *at = line, *end = line + len;
 
@@ -343,25 +361,29 @@ static int set_sequence(struct load *load, uint8_t *line, size_t len, struct err
 		at = tab + 1;
 	}
 	pg_put_name(&name, (char *)field[0], (char *)field[1]);
-	buf_puts(&sql, "SELECT pg_catalog.setval(c.oid::regclass, ");
-	pg_put_literal(&sql, (char *)field[2]);
-	buf_puts(&sql, "::pg_catalog.int8, ");
-	pg_put_literal(&sql, (char *)field[3]);
-	buf_puts(&sql,
+	buf_puts(sql, "SELECT pg_catalog.setval(c.oid::regclass, ");
+	pg_put_literal(sql, (char *)field[2]);
+	buf_puts(sql, "::pg_catalog.int8, ");
+	pg_put_literal(sql, (char *)field[3]);
+	buf_puts(sql,
 		"::pg_catalog.bool) FROM pg_catalog.pg_class c WHERE c.relkind = 'S' AND c.oid = pg_catalog.to_regclass(");
-	pg_put_literal(&sql, buf_str(&name));
-	buf_puts(&sql, ")");
-	if (load_exec(load, load->conn, buf_str(&sql), NULL, err) == 0)
-		return 0;
+	pg_put_literal(sql, buf_str(&name));
+	buf_puts(sql, ")");
+	return 0;
+}
+
+int load_sequence_error(PGconn *conn, const char *schema, struct error *err)
+{
 	if (!strcmp(err->code, "PG-42501"))
 		error_remedy(err, "GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA \"%s\" TO %s;",
-			(char *)field[0], PQuser(load->conn));
-	return error_where(err, "set sequence %s", buf_str(&name));
+			schema, PQuser(conn));
+	return error_where(err, "set the sequences of schema %s", schema);
 }
 
 static int set_sequences(struct load *load, const struct buf *sequences, struct error *err)
 {
 	_cleanup_(buf_freep) struct buf copy = BUF_INIT;
+	_cleanup_(buf_freep) struct buf sql = BUF_INIT;
 	uint8_t *at, *end, *eol;
 
 	buf_put(&copy, sequences->data, sequences->len);
@@ -372,8 +394,11 @@ static int set_sequences(struct load *load, const struct buf *sequences, struct 
 	if (load_begin(load, load->conn, err) < 0)
 		return -1;
 	for (; at < end && (eol = memchr(at, '\n', (size_t)(end - at))); at = eol + 1) {
-		if (set_sequence(load, at, (size_t)(eol - at), err) < 0)
+		buf_clear(&sql);
+		if (load_sequence_put(&sql, at, (size_t)(eol - at), err) < 0)
 			return -1;
+		if (load_exec(load, load->conn, buf_str(&sql), NULL, err) < 0)
+			return load_sequence_error(load->conn, (const char *)at, err);
 	}
 	return load_exec(load, load->conn, "COMMIT", NULL, err);
 }

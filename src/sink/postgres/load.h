@@ -34,7 +34,7 @@ struct load_target {
 int load_session(struct load *load, PGconn **conn, struct error *err);
 /** load_exec() - a statement that ends with base.cancel; the failed one's error is filled. */
 int load_exec(struct load *load, PGconn *conn, const char *sql, PGresult **ret, struct error *err);
-/** load_begin() - BEGIN with the progress row held FOR KEY SHARE; TRANSIENT "FENCED" when the epoch is another's. */
+/** load_begin() - BEGIN with our progress rows held FOR KEY SHARE; TRANSIENT "FENCED" when the epoch is another's. */
 int load_begin(struct load *load, PGconn *conn, struct error *err);
 /** load_mark() - appends the statement that stores a state key with the transaction it stands in. */
 void load_mark(const struct load *load, struct buf *sql, const char *key);
@@ -57,6 +57,12 @@ const char *load_error_column(const struct relation *rel, const char *context);
 int64_t load_rows_put(struct buf *sql, const uint8_t *data, size_t len, size_t *at, uint32_t n_columns);
 /** load_unescape() - pure: a COPY text field to its bytes, in place; returns the new length. */
 size_t load_unescape(uint8_t *field, size_t len);
+
+/** load_sequence_put() - pure: the statement that sets a sequence, from the source's line (schema, name, last_value,
+ * is_called), which it takes apart: afterwards it begins with the schema, ended by NUL. load_sequence_error() - the
+ * statement's failure, with the exact GRANT. Returns -1. */
+int load_sequence_put(struct buf *sql, uint8_t *line, size_t len, struct error *err);
+int load_sequence_error(PGconn *conn, const char *schema, struct error *err);
 
 /* one entry of a schema script; points into the script's text */
 struct script_item {

@@ -70,7 +70,10 @@ static int restore_pre(struct load *load, const struct buf *dump, struct error *
 	_cleanup_(buf_freep) struct buf text = BUF_INIT;
 	_cleanup_(buf_freep) struct buf sql = BUF_INIT;
 	struct script script;
+	int r = state_get(load->sink->base.state, "snapshot/pre", &text, err);
 
+	if (r != STATE_MISSING)
+		return r;
 	if (load_session(load, &load->conn, err) < 0 || to_text(load, dump, "pre-data", &text, err) < 0)
 		return -1;
 	/* stored first: without it keys and indexes would never come */
@@ -250,11 +253,86 @@ static int restore_post(struct load *load, bool keys_only, struct error *err)
 	return state_remove(state, "snapshot/dump", err);
 }
 
+#define LOCK_HOLDER   "snapshot/holder"
+#define LOCK_PATIENCE "10s"
+
+/* "epoch partition topic" of a row that the holder of the lock rules, for those who wait */
+static int lock_sign(struct load *load, struct error *err)
+{
+	struct state_postgres *state = &load->sink->state;
+	_cleanup_(buf_freep) struct buf sign = BUF_INIT;
+
+	pthread_mutex_lock(&state->lock);
+	if (state->rows)
+		buf_printf(&sign, "%llu %d %s", (unsigned long long)state->rows->epoch, (int)state->rows->id,
+			state->rows->topic);
+	pthread_mutex_unlock(&state->lock);
+	if (!sign.len)
+		return progress_fenced(err);
+	return state_set(load->sink->base.state, LOCK_HOLDER, sign.data, sign.len, err);
+}
+
+/* one whose row another rules by now was stopped, or cut off: it would keep the lock for ever */
+static int lock_end_superseded(struct load *load, const char *hash, struct error *err)
+{
+	_cleanup_(buf_freep) struct buf sql = BUF_INIT;
+	_cleanup_(PQclearp) PGresult *res = NULL;
+
+	buf_puts(&sql,
+		"SELECT pg_catalog.pg_terminate_backend(l.pid) FROM pg_catalog.pg_locks l"
+		" JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid AND a.usename = current_user"
+		" WHERE l.locktype = 'advisory' AND l.granted AND l.database = a.datid"
+		" AND a.datname = current_database() AND (l.classid::bigint << 32 | l.objid::bigint) = ");
+	buf_puts(&sql, hash);
+	buf_puts(&sql,
+		" AND NOT EXISTS (SELECT FROM sluice.migration m JOIN sluice.progress p ON p.stream = m.stream"
+		" AND pg_catalog.convert_from(m.value, 'UTF8') = pg_catalog.concat_ws(' ', p.epoch, p.partition, p.topic)"
+		" WHERE m.key = '" LOCK_HOLDER "' AND m.stream = ");
+	pg_put_literal(&sql, load->sink->stream);
+	buf_puts(&sql, ")");
+	if (load_exec(load, load->conn, buf_str(&sql), &res, err) < 0)
+		return -1;
+	log_debug(load->sink->base.ctx->log, "schema-lock",
+		"waiting for another applier's work on the schema", "ended=%d", PQntuples(res));
+	return 0;
+}
+
+/* several appliers of one log may come here at once: one works, the others then find it done */
+static int restore_lock(struct load *load, bool take, struct error *err)
+{
+	_cleanup_(buf_freep) struct buf sql = BUF_INIT;
+	_cleanup_(buf_freep) struct buf name = BUF_INIT;
+	_cleanup_(buf_freep) struct buf hash = BUF_INIT;
+
+	if (load_session(load, &load->conn, err) < 0)
+		return -1;
+	buf_printf(&name, "sluice_%s/schema", load->sink->stream);
+	buf_puts(&hash, "pg_catalog.hashtextextended(");
+	pg_put_literal(&hash, buf_str(&name));
+	buf_puts(&hash, ", 0)");
+	buf_printf(&sql, "SELECT pg_catalog.pg_advisory_%s(%s)", take ? "lock" : "unlock", buf_str(&hash));
+	if (!take)
+		return load_exec(load, load->conn, buf_str(&sql), NULL, err);
+	if (load_exec(load, load->conn, "SET lock_timeout = '" LOCK_PATIENCE "'", NULL, err) < 0)
+		return -1;
+	while (load_exec(load, load->conn, buf_str(&sql), NULL, err) < 0) {
+		if (strcmp(err->code, "PG-55P03") != 0 || lock_end_superseded(load, buf_str(&hash), err) < 0)
+			return -1;
+	}
+	if (load_exec(load, load->conn, "SET lock_timeout = 0", NULL, err) < 0)
+		return -1;
+	return lock_sign(load, err);
+}
+
+/* an error leaves the session, and with it the lock, to the end of the attempt */
 int restore_schema(struct snapshot_sink *base, const char *section, const struct buf *dump, struct error *err)
 {
 	struct load *load = (struct load *)base;
+	int r = restore_lock(load, true, err);
 
-	if (!strcmp(section, "pre-data"))
-		return restore_pre(load, dump, err);
-	return restore_post(load, !strcmp(section, "keys"), err);
+	if (r == 0 && !strcmp(section, "pre-data"))
+		r = restore_pre(load, dump, err);
+	else if (r == 0)
+		r = restore_post(load, !strcmp(section, "keys"), err);
+	return r == 0 ? restore_lock(load, false, err) : r;
 }

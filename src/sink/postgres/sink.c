@@ -61,9 +61,14 @@ static int sink_postgres_claim(struct sink *base, const struct partition *partit
 {
 	struct sink_postgres *sink = sink_of(base);
 
-	if (progress_claim(sink, identity, ret, err) < 0)
+	if (sink->apply->open)
+		return error_set(err, ERROR_TRANSIENT, "CLAIM",
+			"a partition was assigned while a transaction of another one is open");
+	if (queue_leave(&sink->queue, err) < 0 || progress_claim(sink, partition, identity, ret, err) < 0)
 		return -1;
 	sink->base.state = &sink->state.base;
+	/* whoever had the partition before may have written some */
+	letters_doubt(sink->apply);
 	return letters_load(sink->apply, err);
 }
 
@@ -75,16 +80,28 @@ static int sink_postgres_apply(
 
 static int sink_postgres_release(struct sink *base, const struct partition *partition, struct error *err)
 {
+	struct sink_postgres *sink = sink_of(base);
+	struct progress_row *row = progress_find(sink, partition);
+
+	if (!row)
+		return 0;
+	if (apply_release(sink->apply, row, err) < 0)
+		return -1;
+	progress_release(sink, row);
 	return 0;
 }
 
 static int sink_postgres_store_resume(struct sink *base, const struct sink_point *point, struct error *err)
 {
 	struct sink_postgres *sink = sink_of(base);
+	struct progress_row *row = progress_find(sink, point->partition);
 
+	if (!row || sink->apply->open)
+		return error_set(err, ERROR_BUG, "PARTITION",
+			"a resume point of a partition that is not claimed, or inside an open transaction");
 	if (queue_leave(&sink->queue, err) < 0)
 		return -1;
-	return progress_store_resume(sink, point->resume, err);
+	return progress_store(sink, row, point, err);
 }
 
 static int sink_postgres_flush(struct sink *base, bool wait, struct error *err)
@@ -108,8 +125,9 @@ static void sink_postgres_free(struct sink *base)
 	if (sink->conn)
 		PQfinish(sink->conn);
 	state_postgres_fini(&sink->state);
+	while (sink->rows)
+		progress_release(sink, sink->rows);
 	pthread_mutex_destroy(&sink->state.lock);
-	resume_box_fini(&sink->progress.resume);
 	free(sink);
 }
 

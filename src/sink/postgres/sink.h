@@ -17,6 +17,7 @@
 #include <sluice/sink.h>
 #include <sluice/state.h>
 
+#include "progress.h"
 #include "queue.h"
 
 #define SINK_SCHEMA	"sluice"
@@ -34,25 +35,7 @@ struct state_postgres {
 	pthread_mutex_t lock;
 	PGconn *conn;
 	const char *stream;
-	uint64_t epoch; /* 0 = not claimed yet: set() and remove() are refused */
-};
-
-/* what the next compare-and-swap expects */
-struct progress_version {
-	char ctid[32]; /* address of the row's newest version; "" = go by key */
-	bool has_position;
-	uint8_t position[POSITION_BYTES];
-};
-
-/* the progress row as this sink last left it */
-struct progress_row {
-	struct progress_version committed;
-	struct progress_version current; /* as the open transaction sees it */
-	struct resume_box resume;	 /* as claim() found it; handed out in struct progress */
-	char identity[96];
-	uint8_t next[POSITION_BYTES];	/* parameter of the statement under way */
-	uint32_t by_ctid, by_key_every; /* see progress_by_key() */
-	unsigned long block;		/* of the row, when it was last looked up by key */
+	const struct progress_row *rows; /* all that are held; none: set() and remove() are refused */
 };
 
 struct sink_postgres {
@@ -61,7 +44,7 @@ struct sink_postgres {
 	const char *stream; /* cfg->name */
 	int server_version; /* 150008 */
 	bool replica_role;  /* session_replication_role = replica is allowed */
-	uint64_t epoch;	    /* ours; constant between claim() and the end; 0 before */
+	uint64_t epoch;	    /* without a log: ours, constant between claim() and the end; else 0 */
 	PGconn *conn;	    /* the applier's session */
 	struct queue queue; /* statements on their way on conn */
 	struct {
@@ -69,8 +52,9 @@ struct sink_postgres {
 		bool under_way;
 	} flush;
 	struct state_postgres state;
-	struct progress_row progress;
-	struct apply *apply; /* everything that applying needs: tables, statements, buffers */
+	struct progress_row *rows; /* that are held; changed under state.lock, by the applier's thread only */
+	bool prepared;		   /* progress's statements, on conn */
+	struct apply *apply;	   /* everything that applying needs: tables, statements, buffers */
 };
 
 /**
@@ -91,27 +75,6 @@ int layout_prepare(PGconn *conn, struct error *err);
 /** state_postgres_init() - makes sink->state usable on a session of its own; fini closes it. */
 int state_postgres_init(struct sink_postgres *sink, struct error *err);
 void state_postgres_fini(struct state_postgres *state);
-
-/** progress_claim() - see sink_ops.claim. */
-int progress_claim(struct sink_postgres *sink, const char *identity, struct progress *ret, struct error *err);
-struct progress_next {
-	struct position position;
-	struct resume resume; /* none: the stored one stays */
-	struct wall commit_time;
-};
-/**
- * progress_put() - queues the compare-and-swap that every stream transaction begins with (and a long one
- * ends with): the row moves to `next` iff epoch and position are as we left them, else the statement fails
- * (tag TAG_PROGRESS, division by zero) and with it the transaction. progress_settle() says how the
- * transaction ended.
- */
-/** progress_prepare() - prepares its statements; done by progress_claim(), again after DEALLOCATE ALL. */
-int progress_prepare(struct sink_postgres *sink, struct error *err);
-int progress_put(struct sink_postgres *sink, const struct progress_next *next, struct error *err);
-void progress_settle(struct sink_postgres *sink, bool committed);
-/** progress_fenced() - the error of a failed compare-and-swap. Returns -1. */
-int progress_fenced(struct error *err);
-int progress_store_resume(struct sink_postgres *sink, struct resume resume, struct error *err);
 
 /** flush_commits() - see sink_ops.flush. Thread: the applier's. flush_fini() ends its session. */
 int flush_commits(struct sink_postgres *sink, bool wait, struct error *err);

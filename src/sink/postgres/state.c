@@ -6,8 +6,9 @@
  * workers and the source can use it while the applier's session is in the middle of a transaction.
  *
  * Every write holds the progress row FOR KEY SHARE with our epoch, so a process that was superseded can
- * write nothing, and whoever supersedes us waits for a write that is under way. Writes are durable when
- * they return.
+ * write nothing, and whoever supersedes us waits for a write that is under way. With several partitions it holds the
+ * rows of all that this sink has: one that was taken away without our giving it back means that we are superseded. Writes
+ * are durable when they return.
  */
 
 #include <stdio.h>
@@ -48,28 +49,38 @@ static int state_postgres_get(struct state *base, const char *key, struct buf *r
 	return 0;
 }
 
+/* every row that we have, with our epoch */
+static int state_hold(struct state_postgres *state, struct error *err)
+{
+	if (!state->rows)
+		return error_set(err, ERROR_TRANSIENT, "FENCED", "no part of the stream is ours");
+	for (const struct progress_row *row = state->rows; row; row = row->next) {
+		_cleanup_(PQclearp) PGresult *held = NULL;
+		char epoch[24], id[16];
+		const char *values[] = { state->stream, row->topic, id, epoch };
+
+		snprintf(epoch, sizeof(epoch), "%llu", (unsigned long long)row->epoch);
+		snprintf(id, sizeof(id), "%d", (int)row->id);
+		if (pg_exec_params(state->conn,
+			    "SELECT 1 FROM sluice.progress WHERE stream = $1 AND topic = $2 AND partition = $3"
+			    " AND epoch = $4 FOR KEY SHARE",
+			    4, values, &held, err) < 0)
+			return -1;
+		if (PQntuples(held) != 1)
+			return progress_fenced(err);
+	}
+	return 0;
+}
+
 /* one statement in a transaction that holds our epoch; the caller holds the lock */
 static int state_write(
 	struct state_postgres *state, const char *sql, int n, const char *const *values, struct error *err)
 {
-	_cleanup_(PQclearp) PGresult *held = NULL;
 	struct error ignored = ERROR_INIT;
-	char epoch[24];
-	const char *hold[] = { state->stream, epoch };
-	int r;
+	int r = pg_exec(state->conn, "BEGIN; SET LOCAL synchronous_commit = on", NULL, err);
 
-	if (!state->epoch)
-		return error_set(
-			err, ERROR_BUG, "STATE", "the state is written before the stream was claimed");
-	snprintf(epoch, sizeof(epoch), "%llu", (unsigned long long)state->epoch);
-	r = pg_exec(state->conn, "BEGIN; SET LOCAL synchronous_commit = on", NULL, err);
 	if (r == 0)
-		r = pg_exec_params(state->conn,
-			"SELECT 1 FROM sluice.progress WHERE stream = $1 AND topic = '' AND partition = 0"
-			" AND epoch = $2 FOR KEY SHARE",
-			2, hold, &held, err);
-	if (r == 0 && PQntuples(held) != 1)
-		r = error_set(err, ERROR_TRANSIENT, "FENCED", "another process has taken over this stream");
+		r = state_hold(state, err);
 	if (r == 0)
 		r = pg_exec_params(state->conn, sql, n, values, NULL, err);
 	if (r == 0 && SLUICE_FAULT_POINT("sink.pg.state.commit"))

@@ -38,7 +38,7 @@ struct pg_stream {
 	struct mono window;
 	uint64_t window_messages;
 	bool fast, dry;
-	bool local; /* the server is on this machine */
+	bool local;	/* the server is on this machine */
 	bool streaming; /* the server has accepted START_REPLICATION */
 };
 

@@ -4,7 +4,8 @@
 
 /*
  * The source side of the initial copy, split over snapshot.c (begin to end), snapshot_export.c (slot and snapshot),
- * snapshot_plan.c (tables and chunks), snapshot_reader.c (COPY), snapshot_watch.c (whom we are in the way of) and dump.c.
+ * snapshot_plan.c (tables and chunks), snapshot_reader.c (COPY), copy_text.c (its text as records), snapshot_watch.c (whom
+ * we are in the way of) and dump.c.
  */
 
 #include <pthread.h>

@@ -147,7 +147,7 @@ static int query_columns(
 
 	buf_printf(&sql,
 		"SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, c.relreplident = 'f' OR EXISTS (SELECT FROM "
-		"pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisvalid AND CASE c.relreplident WHEN 'd' THEN "
+		"pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisvalid AND i.indimmediate AND CASE c.relreplident WHEN 'd' THEN "
 		"i.indisprimary WHEN 'i' THEN i.indisreplident ELSE false END AND a.attnum = ANY "
 		"((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1])) FROM pg_catalog.pg_attribute a JOIN "
 		"pg_catalog.pg_class c ON c.oid = a.attrelid WHERE a.attrelid = ANY ('{%s}'::pg_catalog.oid[]) AND a.attnum > 0 "
@@ -361,11 +361,11 @@ static int by_size(const void *a, const void *b)
 	return x->no < y->no ? -1 : x->no > y->no;
 }
 
-/* chunks small enough that every worker gets several */
+/* chunks small enough that every worker gets several, and for whoever takes them */
 static uint64_t chunk_bytes(const struct pg_snapshot *snap)
 {
 	const struct config_snapshot *cfg = &snap->ctx->cfg->snapshot;
-	uint64_t total = 0, bytes;
+	uint64_t total = 0, bytes, most = cfg->chunk_bytes;
 
 	for (uint32_t i = 0; i < snap->base.n_tables; i++) {
 		if (!snap->base.tables[i].done)
@@ -374,7 +374,9 @@ static uint64_t chunk_bytes(const struct pg_snapshot *snap)
 	bytes = total / ((uint64_t)(cfg->workers ? cfg->workers : 1) * 4);
 	if (bytes < CHUNK_MIN_BYTES)
 		bytes = CHUNK_MIN_BYTES;
-	return bytes > cfg->chunk_bytes ? cfg->chunk_bytes : bytes;
+	if (snap->base.chunk_bytes && snap->base.chunk_bytes < most)
+		most = snap->base.chunk_bytes;
+	return bytes > most ? most : bytes;
 }
 
 static void make_chunks(struct pg_snapshot *snap)

@@ -8,7 +8,8 @@
  *
  * The comparison is what makes it exact: TRUNCATE, VACUUM FULL, CLUSTER and rewriting ALTER TABLE put rows into a new file
  * under an xid that the snapshot does not see, so the table would arrive empty. Once the lock is held this cannot happen
- * any more. COPY's bytes go on as they came, rows joined into pieces of some 128 KiB.
+ * any more. COPY's bytes go on as they came, rows joined into pieces of some 128 KiB; or, where records are asked for, each
+ * row is one, in batches as large as they may be.
  *
  * A statement that the watch has ended (or an administrator), and a table lock that could not be had in two seconds, are
  * SNAPSHOT_YIELD: nothing is wrong, the chunk is done again later, with a new session if this one is gone.
@@ -19,6 +20,7 @@
 
 #include <sluice/fault.h>
 
+#include "copy_text.h"
 #include "snapshot.h"
 
 #define PIECE_BYTES  ((size_t)128 * 1024)
@@ -246,27 +248,52 @@ static int row_too_large(struct snapshot_reader *reader, int len, struct error *
 	return error_remedy(err, "raise limits.record");
 }
 
-int reader_read(struct snapshot_reader *reader, struct batch *batch, struct error *err)
+/* one row into the piece, or a record of it; takes its memory */
+static int take_row(
+	struct snapshot_reader *reader, struct batch *batch, char *take_row, int n, struct error *err)
 {
 	uint64_t limit = reader->snap->ctx->cfg->limits.record_bytes;
-	struct buf *piece = &reader->piece;
+	size_t len = (size_t)n;
 	int r = 0;
 
-	buf_shrink(piece, 4 * PIECE_BYTES);
+	if (limit && len > limit) {
+		r = row_too_large(reader, n, err);
+	} else if (reader->chunk->table->format == SNAPSHOT_RECORDS) {
+		uint8_t *line = arena_alloc(&batch->arena, len + COPY_TEXT_SLACK);
+
+		memcpy(line, take_row, len);
+		memset(line + len, 0, COPY_TEXT_SLACK);
+		batch->raw_len += len;
+		r = copy_text_row(batch, reader->chunk->table->rel, line, len, err);
+	} else {
+		buf_put(&reader->piece, take_row, len);
+		batch->raw_len += len;
+	}
+	PQfreemem(take_row);
+	return r;
+}
+
+static bool read_enough(const struct snapshot_reader *reader, const struct batch *batch)
+{
+	return reader->chunk->table->format == SNAPSHOT_RECORDS ? batch_is_full(batch)
+								: batch->raw_len >= PIECE_BYTES;
+}
+
+int reader_read(struct snapshot_reader *reader, struct batch *batch, struct error *err)
+{
+	int r = 0;
+
+	buf_shrink(&reader->piece, 4 * PIECE_BYTES);
 	batch->raw = NULL;
 	batch->raw_len = 0;
 	if (SLUICE_FAULT_POINT("snapshot.chunk_mid"))
 		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point snapshot.chunk_mid");
-	while (piece->len < PIECE_BYTES) {
+	while (!read_enough(reader, batch)) {
 		char *row = NULL;
 		int n = PQgetCopyData(reader->conn, &row, 1);
 
 		if (n > 0) {
-			if (limit && (uint64_t)n > limit)
-				r = row_too_large(reader, n, err);
-			else
-				buf_put(piece, row, (size_t)n);
-			PQfreemem(row);
+			r = take_row(reader, batch, row, n, err);
 			if (r < 0)
 				return r;
 			continue;
@@ -275,7 +302,7 @@ int reader_read(struct snapshot_reader *reader, struct batch *batch, struct erro
 			r = n == -1 ? reader_end(reader, err) : reader_failed(reader, NULL, err);
 			break;
 		}
-		if (piece->len >= ENOUGH_BYTES)
+		if (batch->raw_len >= ENOUGH_BYTES)
 			break;
 		n = pg_wait(reader->conn, false, TURN_MS, err);
 		if (n < 0 || (n > 0 && !PQconsumeInput(reader->conn)))
@@ -285,7 +312,7 @@ int reader_read(struct snapshot_reader *reader, struct batch *batch, struct erro
 	}
 	if (r != 0 && r != SNAPSHOT_CHUNK_END)
 		return r;
-	batch->raw = piece->data;
-	batch->raw_len = piece->len;
+	if (reader->chunk->table->format != SNAPSHOT_RECORDS)
+		batch->raw = reader->piece.data;
 	return r;
 }

@@ -1,0 +1,12 @@
+/* SPDX-FileCopyrightText: the sluice authors
+ * SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The two halves of the binary codec; see binary_format.h. */
+
+#include <sluice/binary_format.h>
+#include <sluice/codec.h>
+
+/** binary_read() - see codec_ops.decode. */
+int binary_read(struct codec *codec, const struct message *msg, struct batch *batch, struct record *rec,
+	struct error *err);

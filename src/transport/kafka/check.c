@@ -1,0 +1,328 @@
+/* SPDX-FileCopyrightText: the sluice authors
+ * SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * What `sluice check` finds at the brokers. Nothing is written, not one topic made. What may be done is found out by
+ * asking for it in a way that cannot succeed: brokers look at permissions before anything else.
+ *   create  CreateTopics that only validates
+ *   write   a message that wants acks=2, which no broker grants (INVALID_REQUIRED_ACKS)
+ *   read    a fetch at the end of the partition
+ *   group   a description of our group
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "topics.h"
+
+#define PROBE_MS 5000
+
+struct checker {
+	const struct context *ctx;
+	const struct config_kafka *cfg;
+	struct finding_list *out;
+	rd_kafka_t *rk, *producer;
+	uint32_t replicas; /* of a topic made now; 0 = unknown */
+	uint32_t missing, single, closed;
+	bool acl; /* something is not allowed */
+	char reason[200];
+	rd_kafka_resp_err_t worst;
+	bool reported;
+	rd_kafka_resp_err_t report;
+};
+
+static void add_error(struct checker *chk, const struct error *err)
+{
+	finding_add(chk->out, FINDING_FAIL, err->code, NULL, "%s", err->message);
+	chk->out->items[chk->out->n - 1].exit_code = error_exit_code(err);
+}
+
+/* all of them have the same cure, which is shown once */
+static void add_refused(struct checker *chk, const char *what, const char *name)
+{
+	_cleanup_(buf_freep) struct buf acls = BUF_INIT;
+
+	if (!chk->acl)
+		command_acls(chk->ctx->cfg, &acls);
+	chk->acl = true;
+	finding_add(chk->out, FINDING_FAIL, "KAFKA-ACL", buf_str(&acls), "%s %s is not allowed", what, name);
+	chk->out->items[chk->out->n - 1].exit_code = EXIT_PERMISSION;
+}
+
+static bool is_refusal(rd_kafka_resp_err_t code)
+{
+	return code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED ||
+	       code == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED ||
+	       code == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED;
+}
+
+/* Thread: the caller's, inside rd_kafka_poll(). That all brokers are down says less than why one is */
+static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
+{
+	struct checker *chk = opaque;
+	char *after;
+
+	if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || chk->worst == RD_KAFKA_RESP_ERR__AUTHENTICATION)
+		return;
+	chk->worst = (rd_kafka_resp_err_t)code;
+	snprintf(chk->reason, sizeof(chk->reason), "%s", reason);
+	after = strstr(chk->reason, " (after ");
+	if (after)
+		*after = 0;
+}
+
+static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *opaque)
+{
+	struct checker *chk = opaque;
+
+	chk->reported = true;
+	chk->report = msg->err;
+}
+
+static int client(struct checker *chk, rd_kafka_conf_t *take_conf, bool producer, struct error *err)
+{
+	rd_kafka_t **ret = producer ? &chk->producer : &chk->rk;
+	char text[200];
+
+	rd_kafka_conf_set_opaque(take_conf, chk);
+	rd_kafka_conf_set_error_cb(take_conf, on_error);
+	if (producer)
+		rd_kafka_conf_set_dr_msg_cb(take_conf, on_delivery);
+	*ret = rd_kafka_new(producer ? RD_KAFKA_PRODUCER : RD_KAFKA_CONSUMER, take_conf, text, sizeof(text));
+	if (*ret)
+		return 0;
+	rd_kafka_conf_destroy(take_conf);
+	return error_set(err, ERROR_CONFIG, "KAFKA-CONFIG", "librdkafka: %s", text);
+}
+
+static int clients(struct checker *chk, struct error *err)
+{
+	rd_kafka_conf_t *reading = kafka_conf(chk->ctx, "check", err), *writing;
+
+	if (!reading)
+		return -1;
+	if (kafka_conf_list(reading, &chk->cfg->consumer_properties, err) < 0 ||
+		kafka_conf_set(reading, "enable.partition.eof", "true", err) < 0 ||
+		kafka_conf_set(reading, "fetch.wait.max.ms", "50", err) < 0 ||
+		kafka_conf_set(reading, "auto.offset.reset", "error", err) < 0) {
+		rd_kafka_conf_destroy(reading);
+		return -1;
+	}
+	writing = kafka_conf(chk->ctx, "check", err);
+	if (!writing || client(chk, reading, false, err) < 0)
+		return -1;
+	if (kafka_conf_list(writing, &chk->cfg->producer_properties, err) < 0 ||
+		kafka_conf_set(writing, "enable.idempotence", "false", err) < 0 ||
+		kafka_conf_set(writing, "acks", "2", err) < 0 ||
+		kafka_conf_set(writing, "retries", "0", err) < 0 ||
+		kafka_conf_set(writing, "delivery.timeout.ms", "4000", err) < 0) {
+		rd_kafka_conf_destroy(writing);
+		return -1;
+	}
+	return client(chk, writing, true, err);
+}
+
+static bool is_local(const char *servers)
+{
+	return !strncmp(servers, "127.", 4) || !strncmp(servers, "localhost", 9) ||
+	       !strncmp(servers, "[::1]", 5);
+}
+
+static void check_encryption(struct checker *chk)
+{
+	const char *protocol = property_of(chk->cfg, true, "security.protocol");
+
+	if (is_local(chk->cfg->bootstrap_servers) || (protocol && strcasestr(protocol, "ssl")))
+		return;
+	finding_add(chk->out, FINDING_WARN, "KAFKA-TLS",
+		"# in transport.kafka.properties: {security.protocol: ssl} or sasl_ssl",
+		"the connection is not encrypted: every change travels readable");
+}
+
+/* false: there is nobody to ask */
+static bool check_brokers(struct checker *chk)
+{
+	const struct rd_kafka_metadata *meta = NULL;
+	rd_kafka_resp_err_t code = rd_kafka_metadata(chk->rk, 0, NULL, &meta, KAFKA_REQUEST_MS);
+	bool password;
+
+	rd_kafka_poll(chk->rk, 0);
+	if (!code) {
+		snprintf(chk->out->title, sizeof(chk->out->title),
+			"%s, %d broker%s, prefix %s, layout stream", chk->cfg->bootstrap_servers,
+			meta->broker_cnt, meta->broker_cnt == 1 ? "" : "s", chk->cfg->prefix);
+		rd_kafka_metadata_destroy(meta);
+		return true;
+	}
+	password = chk->worst == RD_KAFKA_RESP_ERR__AUTHENTICATION;
+	finding_add(chk->out, FINDING_FAIL, password ? "KAFKA-AUTH" : "KAFKA-UNREACHABLE",
+		password
+			? "# sasl.username and sasl.password, or the certificate, in transport.kafka.properties"
+			: "# transport.kafka.bootstrap_servers, and security.protocol in transport.kafka.properties",
+		"%s: %s", chk->cfg->bootstrap_servers, *chk->reason ? chk->reason : rd_kafka_err2str(code));
+	chk->out->items[chk->out->n - 1].exit_code = password ? EXIT_PERMISSION : EXIT_UNAVAILABLE;
+	return false;
+}
+
+static void probe_write(struct checker *chk, const char *topic)
+{
+	struct mono until = mono_add_ms(mono_now(), PROBE_MS);
+
+	chk->reported = false;
+	chk->report = rd_kafka_producev(
+		chk->producer, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(0), RD_KAFKA_V_END);
+	chk->reported = chk->report != RD_KAFKA_RESP_ERR_NO_ERROR;
+	while (!chk->reported && mono_until_ms(until, mono_now()) > 0)
+		rd_kafka_poll(chk->producer, 100);
+	if (is_refusal(chk->report))
+		add_refused(chk, "writing topic", topic);
+	else if (chk->report != RD_KAFKA_RESP_ERR_INVALID_REQUIRED_ACKS)
+		finding_add(chk->out, FINDING_WARN, "KAFKA-WRITE", NULL,
+			"topic %s: whether it may be written cannot be told: %s", topic,
+			rd_kafka_err2str(chk->reported ? chk->report : RD_KAFKA_RESP_ERR__TIMED_OUT));
+}
+
+static void probe_read(struct checker *chk, const char *topic)
+{
+	rd_kafka_topic_t *handle = rd_kafka_topic_new(chk->rk, topic, NULL);
+	rd_kafka_message_t *msg = NULL;
+	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
+
+	if (!handle)
+		return;
+	if (rd_kafka_consume_start(handle, 0, RD_KAFKA_OFFSET_END) == 0) {
+		msg = rd_kafka_consume(handle, 0, PROBE_MS);
+		rd_kafka_consume_stop(handle, 0);
+	}
+	if (msg) {
+		code = msg->err;
+		rd_kafka_message_destroy(msg);
+	}
+	rd_kafka_topic_destroy(handle);
+	if (is_refusal(code))
+		add_refused(chk, "reading topic", topic);
+	else if (code && code != RD_KAFKA_RESP_ERR__PARTITION_EOF)
+		finding_add(chk->out, FINDING_WARN, "KAFKA-READ", NULL,
+			"topic %s: whether it may be read cannot be told: %s", topic, rd_kafka_err2str(code));
+}
+
+/* settings that may not be seen are said once for all topics */
+static void check_existing(
+	struct checker *chk, const struct kafka_topic *topic, const struct topic_facts *facts)
+{
+	uint32_t before = chk->out->n;
+
+	topic_judge(chk->ctx->cfg, topic, facts, chk->out);
+	probe_write(chk, topic->name);
+	probe_read(chk, topic->name);
+	chk->single += facts->replicas == 1;
+	chk->closed += !facts->known;
+	if (chk->out->n == before && facts->known)
+		finding_add(chk->out, FINDING_OK, "", NULL, "topic %s, %u replica%s, %lld in sync needed",
+			topic->name, facts->replicas, facts->replicas == 1 ? "" : "s",
+			(long long)facts->min_in_sync);
+}
+
+static void check_missing(struct checker *chk, const struct kafka_topic *topic)
+{
+	_cleanup_(buf_freep) struct buf remedy = BUF_INIT;
+	struct error err = ERROR_INIT;
+
+	if (!chk->cfg->create_topics) {
+		command_topic(chk->cfg, topic, chk->replicas, &remedy);
+		finding_add(chk->out, FINDING_FAIL, "KAFKA-TOPIC-MISSING", buf_str(&remedy),
+			"topic %s does not exist, and transport.kafka.create_topics is false", topic->name);
+		chk->out->items[chk->out->n - 1].exit_code = EXIT_CONFIG;
+	} else if (topic_make(chk->rk, chk->cfg, topic, true, &err) == 0) {
+		chk->missing++;
+		chk->single += chk->replicas == 1;
+	} else if (error_exit_code(&err) == EXIT_PERMISSION) {
+		add_refused(chk, "creating topic", topic->name);
+	} else {
+		add_error(chk, &err);
+	}
+}
+
+static void check_topic(struct checker *chk, const struct kafka_topic *topic)
+{
+	struct error err = ERROR_INIT;
+	struct topic_facts facts;
+	int r = topic_look(chk->rk, topic->name, &facts, &err);
+
+	if (r == 0)
+		check_existing(chk, topic, &facts);
+	else if (r == 1)
+		check_missing(chk, topic);
+	else if (error_exit_code(&err) == EXIT_PERMISSION)
+		add_refused(chk, "seeing topic", topic->name);
+	else
+		add_error(chk, &err);
+}
+
+static void check_group(struct checker *chk)
+{
+	rd_kafka_queue_t *queue = rd_kafka_queue_new(chk->rk);
+	const rd_kafka_ConsumerGroupDescription_t **groups;
+	const rd_kafka_error_t *error = NULL;
+	rd_kafka_event_t *event;
+	char name[80];
+	const char *names[] = { name };
+	size_t n = 0;
+
+	snprintf(name, sizeof(name), "sluice-%s", chk->ctx->cfg->name);
+	rd_kafka_DescribeConsumerGroups(chk->rk, names, 1, NULL, queue);
+	event = rd_kafka_queue_poll(queue, KAFKA_REQUEST_MS);
+	if (event && !rd_kafka_event_error(event)) {
+		groups = rd_kafka_DescribeConsumerGroups_result_groups(
+			rd_kafka_event_DescribeConsumerGroups_result(event), &n);
+		error = n == 1 ? rd_kafka_ConsumerGroupDescription_error(groups[0]) : NULL;
+	}
+	if (error && is_refusal(rd_kafka_error_code(error)))
+		add_refused(chk, "using group", name);
+	if (event)
+		rd_kafka_event_destroy(event);
+	rd_kafka_queue_destroy(queue);
+}
+
+/* what is said once for all topics */
+static void check_sum(struct checker *chk)
+{
+	if (chk->missing)
+		finding_add(chk->out, FINDING_OK, "", NULL, "%u topic%s will be created", chk->missing,
+			chk->missing == 1 ? "" : "s");
+	if (chk->single)
+		finding_add(chk->out, FINDING_WARN, "KAFKA-ONE-REPLICA",
+			"# transport.kafka.replication_factor: 3, before the topics are created",
+			"topics with one replica: what is confirmed at the source is on one broker only");
+	if (chk->closed)
+		finding_add(chk->out, FINDING_WARN, "KAFKA-SETTINGS", NULL,
+			"the topics' settings may not be seen (ACL DescribeConfigs)");
+}
+
+void transport_kafka_check(const struct context *ctx, struct finding_list *ret, uint32_t *ret_replicas)
+{
+	struct checker chk = { .ctx = ctx, .cfg = &ctx->cfg->transport.kafka, .out = ret };
+	struct error err = ERROR_INIT;
+	struct topic_set set;
+
+	snprintf(ret->title, sizeof(ret->title), "%s", chk.cfg->bootstrap_servers);
+	*ret_replicas = 0;
+	if (clients(&chk, &err) < 0) {
+		add_error(&chk, &err);
+	} else if (check_brokers(&chk)) {
+		chk.replicas = topic_new_replicas(chk.rk, chk.cfg);
+		*ret_replicas = chk.replicas;
+		check_encryption(&chk);
+		topic_set(ctx->cfg, &set);
+		for (size_t i = 0; i < KAFKA_TOPICS; i++)
+			check_topic(&chk, &set.items[i]);
+		check_group(&chk);
+		check_sum(&chk);
+	}
+	if (chk.producer)
+		rd_kafka_destroy(chk.producer);
+	if (chk.rk)
+		rd_kafka_destroy(chk.rk);
+}

@@ -1,0 +1,444 @@
+/* SPDX-FileCopyrightText: the sluice authors
+ * SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * The applier's half of the transport on Kafka: a consumer whose group says which partitions are ours, while the
+ * target says where to begin in each. Messages are judged (feed.c), decoded into batches of one partition and one reign
+ * (fill.c) and handed out in the order of their completion.
+ *
+ * Invariants:
+ *   1. Only rd_kafka_consumer_poll() takes messages, and only the applier's thread calls it; rebalances and errors
+ *      are heard inside it. Heartbeats to the group are the client's own business, so a long commit at the target costs no
+ *      partition.
+ *   2. A batch is handed out when it is full, when its reign ends, or when nothing else is there at once: an idle
+ *      stream has no delay, a busy one has large batches. One full batch takes all others with it, so a quiet partition does
+ *      not wait for a busy one.
+ *   3. Where there is no memory nothing is polled: messages wait in the client's own bounded queue, and behind it in the log.
+ *   4. The client mends its connections by itself; when no broker answers for DOWN_MS the attempt ends, so that the next
+ *      one begins from the configured servers again, which may be others by then.
+ */
+
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sluice/fault.h>
+
+#include "consumer.h"
+
+#define DOWN_MS	       10000
+#define SCRATCH_BYTES  ((size_t)256 * 1024)
+#define BATCH_ROOM     ((size_t)256 * 1024) /* of the pool, to go on polling */
+#define HASTEN_EVERY   64		    /* messages */
+#define HASTEN_MS      5
+#define HASTEN_WAIT_MS 200 /* for an answer that nobody needs */
+#define NOTHING	       1
+
+static struct consumer *of(struct transport_reader *t)
+{
+	return (struct consumer *)(void *)t;
+}
+
+/* complete batches */
+
+static void ready_push(struct consumer *c, struct batch *batch)
+{
+	batch->next = NULL;
+	*c->ready_end = batch;
+	c->ready_end = &batch->next;
+	c->base.waiting_bytes += batch->arena.bytes;
+}
+
+static struct batch *ready_take(struct consumer *c)
+{
+	struct batch *batch = c->ready;
+
+	if (!batch)
+		return NULL;
+	c->ready = batch->next;
+	if (!c->ready)
+		c->ready_end = &c->ready;
+	c->base.waiting_bytes -= batch->arena.bytes;
+	batch->next = NULL;
+	batch->seq = ++c->seq;
+	group_handed(c, batch);
+	return batch;
+}
+
+void ready_forget(struct consumer *c, const struct feed *feed)
+{
+	struct batch **at = &c->ready;
+
+	while (*at) {
+		struct batch *batch = *at;
+
+		if (batch->partition != &feed->partition) {
+			at = &batch->next;
+			continue;
+		}
+		*at = batch->next;
+		c->base.waiting_bytes -= batch->arena.bytes;
+		batch_free(batch);
+	}
+	c->ready_end = at;
+}
+
+static void close_one(struct consumer *c, struct feed *feed)
+{
+	struct batch *batch = fill_close(feed);
+
+	if (batch)
+		ready_push(c, batch);
+}
+
+/* what has come so far is handed out; false = there is nothing */
+static bool close_all(struct consumer *c)
+{
+	for (struct feed *feed = c->feeds; feed && c->open; feed = feed->next_feed)
+		close_one(c, feed);
+	c->open = false;
+	return c->ready;
+}
+
+/* messages */
+
+static struct feed *consumer_feed(struct consumer *c, const rd_kafka_message_t *in)
+{
+	if (!c->found.feed || c->found.topic != in->rkt || c->found.id != in->partition) {
+		c->found.feed = group_feed(c, rd_kafka_topic_name(in->rkt), in->partition);
+		c->found.topic = in->rkt;
+		c->found.id = in->partition;
+	}
+	return c->found.feed;
+}
+
+/* no headers of ours: in the stream's own topic nobody else has business, elsewhere others may write what they like */
+static int consumer_stranger(struct consumer *c, struct feed *feed, int64_t offset, struct error *err)
+{
+	if (feed->stored >= 0 && offset >= feed->stored)
+		return feed_resync(feed, err, "KAFKA-LOG-CHANGED",
+			"the message at offset %" PRId64 " is not of sluice, but was applied from there",
+			offset);
+	feed->next = offset + 1;
+	if (c->ctx->cfg->transport.kafka.layout == LAYOUT_STREAM) {
+		error_set(err, ERROR_DATA, "KAFKA-STRANGER",
+			"topic %s partition %d: the message at offset %" PRId64 " was not written by sluice",
+			feed->partition.topic, (int)feed->partition.id, offset);
+		return error_remedy(err, "find who writes to the topic; its records must be sluice's alone");
+	}
+	if (log_limit_allow(&c->strangers, 10000))
+		status_alarm_raise(c->ctx->status, "KAFKA-STRANGER",
+			"find who writes to the topic; such messages are left out",
+			"topic %s partition %d: the message at offset %" PRId64 " was not written by sluice",
+			feed->partition.topic, (int)feed->partition.id, offset);
+	return 0;
+}
+
+static int consumer_take(struct consumer *c, struct feed *feed, const struct message *msg,
+	const struct stamp *stamp, struct error *err)
+{
+	struct taken taken = { .msg = msg, .stamp = stamp };
+
+	if (stamp->fingerprint && schemas_find(c->schemas, stamp->fingerprint, &taken.rel, err) < 0)
+		return error_where(err, "topic %s partition %d offset %" PRId64, feed->partition.topic,
+			(int)feed->partition.id, msg->offset);
+	if (fill_take(&c->fill, feed, &taken, err) < 0)
+		return -1;
+	c->open = true;
+	if (batch_is_full(feed->batch))
+		close_all(c);
+	return 0;
+}
+
+/* in layout tables the content of a mark stands in a header, so that its value is null for whoever else reads */
+static void consumer_body(struct message *msg)
+{
+	const struct message_header *body = msg->value ? NULL : message_header(msg, "sluice.body");
+
+	if (body) {
+		msg->value = body->value;
+		msg->value_len = body->len;
+	}
+}
+
+static int consumer_message(struct consumer *c, const rd_kafka_message_t *in, struct error *err)
+{
+	struct feed *feed = consumer_feed(c, in);
+	enum feed_verdict verdict = FEED_IGNORE;
+	struct message msg;
+	struct stamp stamp;
+	int r;
+
+	if (!feed || feed->state != FEED_RUNNING)
+		return 0;
+	message_received(in, &msg);
+	if (c->scratch.bytes > SCRATCH_BYTES)
+		arena_reset(&c->scratch);
+	r = stamp_read(&msg, &c->scratch, &stamp, err);
+	if (r < 0)
+		return error_where(
+			err, "topic %s partition %d", feed->partition.topic, (int)feed->partition.id);
+	if (r > 0)
+		return consumer_stranger(c, feed, msg.offset, err);
+	if (feed_judge(feed, &stamp, msg.offset, &verdict, err) < 0)
+		return -1;
+	switch (verdict) {
+	case FEED_TAKE:
+		consumer_body(&msg);
+		return consumer_take(c, feed, &msg, &stamp, err);
+	case FEED_REIGN:
+		close_one(c, feed);
+		break;
+	case FEED_DUPLICATE:
+		metric_add(&c->ctx->metrics->duplicates_skipped, 1);
+		break;
+	case FEED_IGNORE:
+		break;
+	}
+	return 0;
+}
+
+/* what comes in a message's place */
+static int consumer_event(struct consumer *c, const rd_kafka_message_t *in, struct error *err)
+{
+	const char *topic = in->rkt ? rd_kafka_topic_name(in->rkt) : "";
+	struct feed *feed = in->rkt ? group_feed(c, topic, in->partition) : NULL;
+	bool runs = feed && feed->state == FEED_RUNNING;
+
+	if (in->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+		if (runs && in->offset > feed->high)
+			feed->high = in->offset;
+		return 0;
+	}
+	if (in->err == RD_KAFKA_RESP_ERR__FATAL) {
+		group_failed(c, in->err);
+		*err = c->failure;
+		return -1;
+	}
+	if (in->err == RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED)
+		return 0; /* the rebalance that follows says all */
+	if (runs && (in->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
+			    in->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE))
+		return feed_resync(feed, err, "KAFKA-LOG-GONE",
+			"offset %" PRId64
+			", which comes next, is not in it: retention, an operator or a new topic",
+			feed->next);
+	if (in->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+		in->err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
+		in->err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) {
+		if (runs)
+			return feed_resync(feed, err, "KAFKA-LOG-GONE", "the topic was deleted");
+		return 0; /* it is not there yet */
+	}
+	if (in->err == RD_KAFKA_RESP_ERR__BAD_MSG)
+		return error_set(err, ERROR_DATA, "KAFKA-CORRUPT",
+			"topic %s partition %d: a message behind offset %" PRId64 " arrives damaged", topic,
+			(int)in->partition, feed ? feed->next : -1);
+	return kafka_error(err, in->err, "consuming %s", *topic ? topic : "from the group");
+}
+
+/*
+ * The client's fetcher sleeps for a second once its queue is full, however fast the queue is emptied meanwhile; any request
+ * to the partition's broker wakes it. One is sent when a quarter is left of what was there, and more is known to be in
+ * the log.
+ */
+static void consumer_hasten(struct consumer *c)
+{
+	const struct feed *feed = c->found.feed;
+	size_t waiting = rd_kafka_queue_length(c->queue);
+	struct mono now = mono_now();
+	int64_t low = 0, high = 0;
+
+	if (waiting > c->most_waiting)
+		c->most_waiting = waiting;
+	if (waiting * 4 > c->most_waiting || !feed || mono_diff_us(now, c->last_hasten) < HASTEN_MS * 1000)
+		return;
+	if (rd_kafka_get_watermark_offsets(c->rk, feed->partition.topic, feed->partition.id, &low, &high) ||
+		high <= feed->next + (int64_t)waiting)
+		return;
+	c->last_hasten = now;
+	c->most_waiting = waiting;
+	rd_kafka_query_watermark_offsets(
+		c->rk, feed->partition.topic, feed->partition.id, &low, &high, HASTEN_WAIT_MS);
+}
+
+/* one message or event. Return: 0, NOTHING = none within the time, negative */
+static int consumer_poll(struct consumer *c, int timeout_ms, struct error *err)
+{
+	rd_kafka_message_t *in = rd_kafka_consumer_poll(c->rk, timeout_ms);
+	int r;
+
+	if (c->failure.class) {
+		*err = c->failure;
+		r = -1;
+	} else if (!in) {
+		r = NOTHING;
+	} else if (in->err) {
+		r = consumer_event(c, in, err);
+	} else {
+		c->down_since.us = 0;
+		r = consumer_message(c, in, err);
+		if (++c->polled % HASTEN_EVERY == 0)
+			consumer_hasten(c);
+	}
+	if (in)
+		rd_kafka_message_destroy(in);
+	return r;
+}
+
+/* nothing comes: is there nothing, or nobody? */
+static int consumer_quiet(struct consumer *c, struct error *err)
+{
+	const struct rd_kafka_metadata *meta = NULL;
+	rd_kafka_resp_err_t code;
+
+	group_chores(c);
+	consumer_hasten(c);
+	if (!c->down_since.us || mono_diff_us(mono_now(), c->down_since) < DOWN_MS * 1000)
+		return 0;
+	code = rd_kafka_metadata(c->rk, 0, NULL, &meta, 1000);
+	if (code)
+		return kafka_error(err, code, "no broker answers");
+	rd_kafka_metadata_destroy(meta);
+	c->down_since.us = 0;
+	return 0;
+}
+
+static int consumer_open(struct transport_reader *t, struct error *err)
+{
+	struct consumer *c = of(t);
+
+	if (SLUICE_FAULT_POINT("transport.kafka.open"))
+		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point transport.kafka.open");
+	if (group_connect(c, err) < 0 || schemas_load(c->schemas, err) < 0)
+		return -1;
+	atomic_store(&c->queue, rd_kafka_queue_get_consumer(c->rk));
+	return group_subscribe(c, err);
+}
+
+/* memory is short: what is complete goes first, then the caller has to give some back */
+static int consumer_short(struct consumer *c, int timeout_ms, struct batch **ret)
+{
+	close_all(c);
+	*ret = ready_take(c);
+	if (*ret)
+		return 0;
+	poll(NULL, 0, timeout_ms < 10 ? timeout_ms : 10);
+	return TRANSPORT_IDLE;
+}
+
+static int consumer_recv(struct transport_reader *t, int timeout_ms, struct batch **ret,
+	const struct partition **ret_partition, struct error *err)
+{
+	struct consumer *c = of(t);
+	struct mono until = mono_add_ms(mono_now(), timeout_ms);
+
+	*ret = NULL;
+	*ret_partition = NULL;
+	for (;;) {
+		int r = group_news(c, ret_partition, err);
+
+		if (r != 0)
+			return r;
+		*ret = ready_take(c);
+		if (*ret)
+			return 0;
+		if (c->fill.pool && !block_pool_available(c->fill.pool, BATCH_ROOM))
+			return consumer_short(c, timeout_ms, ret);
+		r = consumer_poll(c, c->open ? 0 : mono_until_ms(until, mono_now()), err);
+		if (r < 0)
+			return r;
+		if (r == 0 || close_all(c))
+			continue;
+		if (consumer_quiet(c, err) < 0)
+			return -1;
+		if (c->leaving || c->assigning)
+			continue;
+		if (atomic_exchange(&c->woken, false) || mono_diff_us(until, mono_now()) <= 0)
+			return TRANSPORT_IDLE;
+	}
+}
+
+static int consumer_seek(struct transport_reader *t, const struct partition *partition,
+	const struct progress *progress, struct error *err)
+{
+	return group_seek(of(t), partition, progress, err);
+}
+
+static int consumer_drop(struct transport_reader *t, const struct partition *partition, struct error *err)
+{
+	return group_drop(of(t), partition, err);
+}
+
+static int consumer_ack(struct transport_reader *t, uint64_t seq, struct error *err)
+{
+	group_acked(of(t), seq);
+	group_chores(of(t));
+	return 0;
+}
+
+static void consumer_wake(struct transport_reader *t)
+{
+	struct consumer *c = of(t);
+	rd_kafka_queue_t *queue = atomic_load(&c->queue);
+
+	atomic_store(&c->woken, true);
+	if (queue)
+		rd_kafka_queue_yield(queue);
+}
+
+static void consumer_free(struct transport_reader *t)
+{
+	struct consumer *c = of(t);
+	struct feed *feed;
+	struct batch *batch;
+
+	if (c->rk) {
+		group_leave(c);
+		if (c->queue)
+			rd_kafka_queue_destroy(c->queue);
+		rd_kafka_destroy(c->rk);
+	}
+	while ((batch = c->ready)) {
+		c->ready = batch->next;
+		batch_free(batch);
+	}
+	while ((feed = c->feeds)) {
+		c->feeds = feed->next_feed;
+		feed_free(feed);
+	}
+	arena_reset(&c->scratch);
+	schemas_free(c->schemas);
+	codec_free(c->fill.codec);
+	free(c->handed);
+	free(c);
+}
+
+static const struct transport_reader_ops consumer_ops = {
+	.open = consumer_open,
+	.recv = consumer_recv,
+	.seek = consumer_seek,
+	.drop = consumer_drop,
+	.ack = consumer_ack,
+	.wake = consumer_wake,
+	.free = consumer_free,
+};
+
+struct transport_reader *transport_kafka_reader_new(const struct context *ctx, struct block_pool *pool)
+{
+	struct consumer *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		abort();
+	c->base.ops = &consumer_ops;
+	c->ctx = ctx;
+	c->ready_end = &c->ready;
+	c->scratch = ARENA_INIT(NULL);
+	c->schemas = schemas_new(ctx);
+	c->fill.codec = kafka_codec(ctx, "");
+	c->fill.pool = pool;
+	c->fill.frames = ctx->cfg->transport.kafka.layout == LAYOUT_TABLES;
+	return &c->base;
+}

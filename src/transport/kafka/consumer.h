@@ -1,0 +1,81 @@
+/* SPDX-FileCopyrightText: the sluice authors
+ * SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The applier's half on Kafka, as its own files see it: consumer.c polls and hands out, consumer_group.c follows the
+ * group's rebalances. All of it belongs to the applier's thread; callbacks of the client run inside its poll.
+ */
+
+#include <librdkafka/rdkafka.h>
+
+#include <sluice/transport.h>
+
+#include "fill.h"
+#include "kafka.h"
+#include "schemas.h"
+
+/* a batch that was handed out and is not acked yet */
+struct handed {
+	uint64_t seq;
+	struct feed *feed;
+	uint64_t rule; /* of the feed then */
+	int64_t offset;
+};
+
+struct consumer {
+	struct transport_reader base;
+	const struct context *ctx;
+	rd_kafka_t *rk;
+	_Atomic(rd_kafka_queue_t *) queue; /* for wake() */
+	atomic_bool woken;
+	struct schemas *schemas;
+	struct fill fill;
+	struct arena scratch; /* of stamps; emptied now and then */
+	struct feed *feeds;
+	struct {
+		rd_kafka_topic_t *topic;
+		int32_t id;
+		struct feed *feed;
+	} found;			  /* where the last message belonged to */
+	struct batch *ready, **ready_end; /* complete, oldest first */
+	bool open;			  /* a feed may have a batch in the making */
+	uint64_t seq;
+	/* rebalances */
+	bool assigning, leaving, closing;
+	/* what callbacks found out */
+	struct error failure;	/* the client cannot go on */
+	struct mono down_since; /* no broker answers; .us 0 = one does */
+	/* ring of batches handed out, oldest first */
+	struct handed *handed;
+	uint32_t handed_from, n_handed, cap_handed;
+	uint64_t polled; /* messages */
+	size_t most_waiting;
+	struct mono last_hasten;
+	struct mono last_chores, last_commit;
+	struct log_limit strangers;
+};
+
+/** group_connect() - makes the client; in layout stream the topic has to exist. Blocks: up to KAFKA_REQUEST_MS. */
+int group_connect(struct consumer *c, struct error *err);
+/** group_subscribe() - joins. */
+int group_subscribe(struct consumer *c, struct error *err);
+/** group_failed() - the client cannot go on: c->failure says why. */
+void group_failed(struct consumer *c, rd_kafka_resp_err_t code);
+/** group_news() - what the applier has to be told, and what it has answered is done. Return: 0, TRANSPORT_ASSIGNED,
+ * TRANSPORT_REVOKED, negative. */
+int group_news(struct consumer *c, const struct partition **ret, struct error *err);
+int group_seek(struct consumer *c, const struct partition *partition, const struct progress *progress,
+	struct error *err);
+int group_drop(struct consumer *c, const struct partition *partition, struct error *err);
+/** group_feed() - NULL = not known. */
+struct feed *group_feed(const struct consumer *c, const char *topic, int32_t id);
+/** group_handed() - notes a batch that goes to the applier; group_acked() - all up to seq is durable at the target. */
+void group_handed(struct consumer *c, const struct batch *batch);
+void group_acked(struct consumer *c, uint64_t seq);
+/** group_chores() - once a second at most: tells the group how far we are, and the status how far behind. */
+void group_chores(struct consumer *c);
+/** group_leave() - leaves it; nothing is told to the applier any more. */
+void group_leave(struct consumer *c);
+/** ready_forget() - frees what was complete of a feed but not handed out. */
+void ready_forget(struct consumer *c, const struct feed *feed);

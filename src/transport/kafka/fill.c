@@ -1,0 +1,148 @@
+/* SPDX-FileCopyrightText: the sluice authors
+ * SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Records from messages. Where rows come without transactions (layout tables, another program's topics) the rows of a
+ * batch are framed by a BEGIN and an END of our own, so that whoever is behind sees transactions only: the END
+ * has the position of the last row exactly, the offset of its message, no resume point, and the time of its producing as
+ * the nearest that is known of its commit. Marks and heartbeats stand outside of frames, and so do a snapshot's rows, which
+ * have marks of their own.
+ */
+
+#include "fill.h"
+
+static bool is_framed(enum record_op op)
+{
+	switch (op) {
+	case RECORD_INSERT:
+	case RECORD_UPDATE:
+	case RECORD_DELETE:
+	case RECORD_TRUNCATE:
+	case RECORD_MESSAGE:
+		return true;
+	case RECORD_BEGIN:
+	case RECORD_READ:
+	case RECORD_SCHEMA:
+	case RECORD_END:
+	case RECORD_ABORT:
+	case RECORD_HEARTBEAT:
+	case RECORD_FENCE:
+	case RECORD_CHUNK:
+		break;
+	}
+	return false;
+}
+
+static void frame_begin(struct feed *feed, struct position pos, int64_t offset, int64_t at_ms)
+{
+	struct record_begin *begin = arena_alloc(&feed->batch->arena, sizeof(*begin));
+	struct record *rec = batch_add(feed->batch);
+
+	*begin = (struct record_begin){ .commit_time = { at_ms * 1000 } };
+	rec->op = RECORD_BEGIN;
+	rec->pos = pos;
+	rec->offset = offset;
+	rec->begin = begin;
+}
+
+static void frame_end(struct feed *feed)
+{
+	struct record_end *end;
+	struct record *rec;
+
+	if (!feed->frame.n_records)
+		return;
+	end = arena_alloc(&feed->batch->arena, sizeof(*end));
+	*end = (struct record_end){
+		.commit_time = { feed->frame.at_ms * 1000 },
+		.n_records = feed->frame.n_records,
+	};
+	rec = batch_add(feed->batch);
+	rec->op = RECORD_END;
+	rec->pos = feed->frame.pos;
+	rec->offset = feed->frame.offset;
+	rec->end = end;
+	feed->frame.n_records = 0;
+}
+
+void fill_row(struct feed *feed, struct position pos, int64_t offset, int64_t at_ms)
+{
+	if (!feed->frame.n_records)
+		frame_begin(feed, pos, offset, at_ms);
+	feed->frame.n_records++;
+	feed->frame.pos = pos;
+	feed->frame.offset = offset;
+	feed->frame.at_ms = at_ms;
+}
+
+void fill_open(const struct fill *fill, struct feed *feed)
+{
+	if (feed->batch)
+		return;
+	feed->batch = batch_new(fill->pool);
+	feed->batch->partition = &feed->partition;
+	feed->batch->reign = feed->reign;
+	feed->batch->filled = mono_now();
+}
+
+/* what travels in the stamp and not in the value */
+static void stamped(struct record *rec, const struct stamp *stamp, struct arena *arena)
+{
+	struct resume resume = stamp->resume;
+
+	if (resume.len)
+		resume.data = arena_dup(arena, resume.data, resume.len);
+	if (rec->op == RECORD_END && resume.len) {
+		struct record_end *end = arena_dup(arena, rec->end, sizeof(*end));
+
+		end->resume = resume;
+		rec->end = end;
+	} else if (rec->op == RECORD_HEARTBEAT && resume.len) {
+		struct record_heartbeat *heartbeat = arena_dup(arena, rec->heartbeat, sizeof(*heartbeat));
+
+		heartbeat->resume = resume;
+		rec->heartbeat = heartbeat;
+	} else if (rec->op == RECORD_BEGIN && stamp->options && *stamp->options) {
+		struct record_begin *begin = arena_dup(arena, rec->begin, sizeof(*begin));
+
+		begin->options = arena_dup(arena, stamp->options, strlen(stamp->options) + 1);
+		rec->begin = begin;
+	}
+}
+
+int fill_take(const struct fill *fill, struct feed *feed, const struct taken *taken, struct error *err)
+{
+	const struct stamp *stamp = taken->stamp;
+	struct batch *batch;
+	struct record *rec;
+
+	fill_open(fill, feed);
+	batch = feed->batch;
+	if (fill->frames && is_framed((enum record_op)stamp->op))
+		fill_row(feed, stamp->pos, taken->msg->offset, taken->msg->at_ms);
+	else
+		frame_end(feed);
+	rec = batch_add(batch);
+	rec->op = stamp->op;
+	rec->flags = stamp->flags;
+	rec->pos = stamp->has_pos ? stamp->pos : POSITION_NONE;
+	rec->offset = taken->msg->offset;
+	if (taken->rel)
+		rec->rel = batch_hold(batch, taken->rel);
+	if (fill->codec->ops->decode(fill->codec, taken->msg, batch, rec, err) < 0)
+		return error_where(
+			err, "topic %s partition %d", feed->partition.topic, (int)feed->partition.id);
+	stamped(rec, stamp, &batch->arena);
+	return 0;
+}
+
+struct batch *fill_close(struct feed *feed)
+{
+	struct batch *batch = feed->batch;
+
+	if (!batch || !batch->n_records)
+		return NULL;
+	frame_end(feed);
+	feed->batch = NULL; /* the caller's now */
+	return batch;
+}

@@ -1,0 +1,63 @@
+/* SPDX-FileCopyrightText: the sluice authors
+ * SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What a topic is like and what it should be like. The reader's start and `sluice check` judge by the same rules.
+ */
+
+#include <sluice/check.h>
+
+#include "kafka.h"
+
+#define KAFKA_TOPICS 4
+
+/* the topics of layout stream; names point into the array itself */
+struct topic_set {
+	char names[KAFKA_TOPICS][TOPIC_MAX];
+	struct kafka_topic items[KAFKA_TOPICS];
+};
+
+struct topic_facts {
+	uint32_t partitions, replicas, in_sync; /* the fewest of any partition */
+	bool known;				/* what follows could be read */
+	bool compacts, deletes, unclean;
+	int64_t retention_ms, retention_bytes; /* < 0 = unlimited */
+	int64_t max_message_bytes, min_in_sync;
+};
+
+/** topic_set() - fills in all topics that a stream needs. Pure. */
+void topic_set(const struct config *cfg, struct topic_set *ret);
+
+/** topic_look() - asks the brokers. Blocks: up to 2 × KAFKA_REQUEST_MS. Settings that may not be read are no error.
+ * Return: 0; 1 = there is no such topic; negative. */
+int topic_look(rd_kafka_t *rk, const char *name, struct topic_facts *ret, struct error *err);
+
+/**
+ * topic_judge() - adds what is wrong with a topic. Pure.
+ * A FAIL with an exit code is one that the reader refuses to start with: going on would lose something.
+ */
+void topic_judge(const struct config *cfg, const struct kafka_topic *topic, const struct topic_facts *facts,
+	struct finding_list *ret);
+
+/** topic_new_replicas() - how many replicas a topic made now will have; 0 = nobody can say. Blocks: up to 2 ×
+ * KAFKA_REQUEST_MS. */
+uint32_t topic_new_replicas(rd_kafka_t *rk, const struct config_kafka *cfg);
+
+/** topic_make() - makes a topic; it may not be known to every broker at once. @only_try: only looks whether it would be.
+ * Return: 0, also when it is there already; negative. */
+int topic_make(rd_kafka_t *rk, const struct config_kafka *cfg, const struct kafka_topic *topic, bool only_try,
+	struct error *err);
+
+/** property_of() - the value that producers (or consumers) get for a property of librdkafka; NULL = none is configured. */
+const char *property_of(const struct config_kafka *cfg, bool producer, const char *name);
+
+/* the administrator's commands, as a shell reads them (commands.c) */
+
+/** command_topic() - kafka-topics.sh that makes the topic, one line. replicas: of a new topic; 0 = unknown. */
+void command_topic(
+	const struct config_kafka *cfg, const struct kafka_topic *topic, uint32_t replicas, struct buf *out);
+/** command_setting() - kafka-configs.sh that changes one setting of a topic, one line. */
+void command_setting(const struct config_kafka *cfg, const char *topic, const char *setting, struct buf *out);
+/** command_acls() - kafka-acls.sh for everything that reader and applier do, several lines. */
+void command_acls(const struct config *cfg, struct buf *out);

@@ -1,0 +1,405 @@
+/* SPDX-FileCopyrightText: the sluice authors
+ * SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * The reader's half of the transport on Kafka: batches become messages of one partition, in order, and their acks become
+ * durable batches.
+ *
+ * Invariants:
+ *   1. Nothing is produced before the log was taken over (take_over.c).
+ *   2. A batch is durable when all its messages, and those of every batch before it, are acked by all in-sync replicas. After
+ *      the first message that was not, nothing more is produced or called durable: the client stops by itself
+ *      (enable.gapless.guarantee), the attempt ends, and the next one takes over anew.
+ *   3. A full queue of the producer stops the sending in the middle of a batch; acks make room and poll() goes on.
+ *   4. A reader that has not run for STALL_MS was stopped: somebody else may rule by now, so it ends at once. What it
+ *      may still add is what the producer's queue held (tail.c depends on that).
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sluice/fault.h>
+
+#include "writer.h"
+
+#define ACK_MS 30000
+#define SILENCE_MS                                                                                           \
+	60000 /* messages wait that long without any ack: a client made anew looks for brokers again */
+#define STALL_MS     10000
+#define TURN_MS	     20
+#define OUTPUT_BYTES ((size_t)1024 * 1024)
+
+static struct writer *of(struct transport_writer *t)
+{
+	return (struct writer *)(void *)t;
+}
+
+int writer_failure(const struct writer *w, struct error *err)
+{
+	if (!w->failure.class)
+		return 0;
+	*err = w->failure;
+	return -1;
+}
+
+static bool is_too_large(rd_kafka_resp_err_t code)
+{
+	return code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE ||
+	       code == RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE;
+}
+
+static void remedy_size(const struct writer *w, struct error *err)
+{
+	error_remedy(err,
+		"raise message.max.bytes in transport.kafka.producer_properties and max.message.bytes of topic %s",
+		w->changes_name);
+}
+
+/* one message did not arrive: of those that share a batch with one that is too large, the largest is named */
+static void writer_undelivered(struct writer *w, const rd_kafka_message_t *in)
+{
+	bool size = is_too_large(in->err);
+	struct message msg;
+
+	if (w->failure.class && !(size && w->largest && in->len > w->largest))
+		return;
+	message_received(in, &msg);
+	kafka_error(&w->failure, in->err, "topic %s did not take a message of %zu bytes",
+		rd_kafka_topic_name(in->rkt), in->len);
+	publish_where(w, &msg, &w->failure);
+	if (!size)
+		return;
+	w->largest = in->len + 1;
+	remedy_size(w, &w->failure);
+}
+
+void writer_delivered(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *opaque)
+{
+	struct writer *w = opaque;
+	struct ticket *ticket = msg->_private;
+
+	if (msg->err) {
+		writer_undelivered(w, msg);
+		return;
+	}
+	ticket->pending--;
+	ticket->offset = msg->offset;
+	w->last_ack = mono_now();
+	if (ticket->pending == 0 && ticket->sent.us)
+		histogram_add_us(&w->ctx->metrics->kafka_produce_us,
+			(uint64_t)mono_diff_us(w->last_ack, ticket->sent));
+}
+
+int writer_produce(struct writer *w, rd_kafka_topic_t *topic, const struct message *msg,
+	struct ticket *ticket, struct error *err)
+{
+	rd_kafka_headers_t *headers;
+	rd_kafka_resp_err_t code;
+
+	if (writer_failure(w, err) < 0)
+		return -1;
+	headers = kafka_headers(msg);
+	code = rd_kafka_producev(w->rk, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_PARTITION(0),
+		RD_KAFKA_V_KEY((void *)(uintptr_t)msg->key, msg->key_len),
+		RD_KAFKA_V_VALUE((void *)(uintptr_t)msg->value, msg->value_len), RD_KAFKA_V_HEADERS(headers),
+		RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_OPAQUE(ticket), RD_KAFKA_V_END);
+	if (code)
+		rd_kafka_headers_destroy(headers);
+	if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL)
+		return TRANSPORT_FULL;
+	if (code) {
+		kafka_error(err, code, "topic %s, a message of %zu bytes", rd_kafka_topic_name(topic),
+			msg->value_len);
+		if (is_too_large(code))
+			remedy_size(w, err);
+		return -1;
+	}
+	ticket->pending++;
+	if (!ticket->sent.us)
+		ticket->sent = mono_now();
+	return 0;
+}
+
+/* everything that has come, and whether the client can go on */
+static int writer_serve(struct writer *w, int timeout_ms, struct error *err)
+{
+	char text[200];
+	rd_kafka_resp_err_t code;
+
+	rd_kafka_poll(w->rk, timeout_ms);
+	code = w->failure.class ? RD_KAFKA_RESP_ERR_NO_ERROR
+				: rd_kafka_fatal_error(w->rk, text, sizeof(text));
+	if (code)
+		error_set(&w->failure, ERROR_TRANSIENT, "KAFKA-FATAL",
+			"the producer of topic %s cannot go on: %s", w->changes_name, text);
+	return writer_failure(w, err);
+}
+
+int writer_settle(struct writer *w, struct ticket *ticket, const atomic_bool *cancel, struct error *err)
+{
+	struct mono began = mono_now();
+
+	while (ticket->pending) {
+		struct mono last = w->last_ack.us > began.us ? w->last_ack : began;
+
+		if (writer_serve(w, TURN_MS, err) < 0)
+			return -1;
+		if (cancel && atomic_load(cancel))
+			return error_set(err, ERROR_TRANSIENT, "STOPPED", "stopped");
+		if (mono_diff_us(mono_now(), last) > ACK_MS * INT64_C(1000))
+			return error_set(err, ERROR_TRANSIENT, "KAFKA-TIMEOUT", "topic %s: no ack in %d s",
+				w->changes_name, ACK_MS / 1000);
+	}
+	return 0;
+}
+
+/* the tail in a transaction that was aborted: all of it comes again */
+static struct position tail_position(const struct tail *tail)
+{
+	if (tail->aborted && tail->last.minor != POSITION_END && tail->last.major)
+		return (struct position){ tail->last.major - 1, POSITION_END };
+	return tail->last;
+}
+
+/* identity is "system/database" */
+static struct codec *writer_codec(const struct writer *w)
+{
+	const struct config_kafka *cfg = &w->ctx->cfg->transport.kafka;
+	const char *slash = strchr(w->identity, '/');
+
+	if (cfg->format == KAFKA_BINARY)
+		return codec_binary_new();
+	return codec_json_new(&(struct codec_json_options){
+		.version = SLUICE_VERSION,
+		.prefix = cfg->prefix,
+		.database = slash ? slash + 1 : "",
+		.schemas = (enum json_schemas)cfg->json_schemas,
+	});
+}
+
+static int writer_open(
+	struct transport_writer *t, const char *identity, struct transport_tail *ret, struct error *err)
+{
+	struct writer *w = of(t);
+
+	if (SLUICE_FAULT_POINT("transport.kafka.writer"))
+		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point transport.kafka.writer");
+	snprintf(w->identity, sizeof(w->identity), "%s", identity);
+	w->codec = writer_codec(w);
+	if (writer_take_over(w, err) < 0)
+		return -1;
+	w->base.snapshot = snapshot_kafka_new(w->ctx, &w->out, w->base.state);
+	*ret = (struct transport_tail){
+		.exists = w->tail.found,
+		.position = tail_position(&w->tail),
+		.resume = resume_box_get(&w->tail.resume),
+		.identity = w->tail.identity,
+	};
+	return 0;
+}
+
+/* the rest of the batch under way. Return: 0 = it is all produced, TRANSPORT_FULL, negative */
+static int writer_go_on(struct writer *w, struct error *err)
+{
+	while (w->batch && w->next < w->batch->n_records) {
+		int r = publish_next(w, &w->batch->records[w->next], w->ticket, err);
+
+		if (r != 0)
+			return r;
+		w->next++;
+	}
+	if (w->batch) {
+		w->batch = batch_free(w->batch);
+		w->ticket->pending--;
+	}
+	if (w->output.cap > OUTPUT_BYTES)
+		buf_shrink(&w->output, OUTPUT_BYTES);
+	return 0;
+}
+
+/* nothing follows what could not be produced */
+static int writer_fail(struct writer *w, const struct error *err)
+{
+	if (!w->failure.class)
+		w->failure = *err;
+	return -1;
+}
+
+static int writer_send(struct transport_writer *t, struct batch *batch, struct error *err)
+{
+	struct writer *w = of(t);
+
+	if (writer_failure(w, err) < 0)
+		return -1;
+	if (w->batch || w->next_ticket - w->first_ticket == TICKETS)
+		return TRANSPORT_FULL;
+	w->batch = batch;
+	w->next = 0;
+	w->ticket = &w->tickets[w->next_ticket++ % TICKETS];
+	*w->ticket = (struct ticket){ .seq = batch->seq, .pending = 1 };
+	if (writer_go_on(w, err) >= 0)
+		return 0;
+	w->batch = NULL; /* still the caller's */
+	return writer_fail(w, err);
+}
+
+static int writer_watch(struct writer *w, struct error *err)
+{
+	struct mono now = mono_now(), since = w->last_ack;
+	bool stalled = w->last_poll.us && mono_diff_us(now, w->last_poll) > STALL_MS * INT64_C(1000);
+	const struct ticket *oldest = &w->tickets[w->first_ticket % TICKETS];
+
+	w->last_poll = now;
+	if (stalled)
+		return error_set(err, ERROR_TRANSIENT, "KAFKA-STALLED",
+			"the reader has not run for more than %d s: whether the log is still ours has to be seen",
+			STALL_MS / 1000);
+	if (w->first_ticket == w->next_ticket || !oldest->sent.us)
+		return 0;
+	if (oldest->sent.us > since.us)
+		since = oldest->sent;
+	if (mono_diff_us(now, since) > SILENCE_MS * INT64_C(1000))
+		return error_set(err, ERROR_TRANSIENT, "KAFKA-TIMEOUT", "topic %s: no ack in %d s",
+			w->changes_name, SILENCE_MS / 1000);
+	return 0;
+}
+
+static void writer_count(struct writer *w)
+{
+	while (w->first_ticket < w->next_ticket && !w->tickets[w->first_ticket % TICKETS].pending) {
+		w->durable = w->tickets[w->first_ticket % TICKETS].seq;
+		w->first_ticket++;
+	}
+}
+
+static int writer_poll(struct transport_writer *t, struct error *err)
+{
+	struct writer *w = of(t);
+
+	if (writer_watch(w, err) < 0 || writer_serve(w, 0, err) < 0 || writer_go_on(w, err) < 0)
+		return writer_fail(w, err);
+	writer_count(w);
+	return 0;
+}
+
+static uint64_t writer_durable(struct transport_writer *t)
+{
+	return of(t)->durable;
+}
+
+static void writer_end(struct transport_writer *t)
+{
+}
+
+/* the snapshot's way */
+
+static struct writer *of_out(struct snapshot_out *out)
+{
+	return (struct writer *)(void *)((uint8_t *)out - offsetof(struct writer, out));
+}
+
+/* room in the producer's queue, or the ack of a relation */
+static int out_wait(struct writer *w, const atomic_bool *cancel, struct mono *last, struct error *err)
+{
+	struct mono now = mono_now();
+
+	if (cancel && atomic_load(cancel))
+		return error_set(err, ERROR_TRANSIENT, "STOPPED", "stopped");
+	if (mono_diff_us(now, *last) > STALL_MS * INT64_C(1000))
+		return error_set(err, ERROR_TRANSIENT, "KAFKA-STALLED",
+			"the reader has not run for more than %d s: whether the log is still ours has to be seen",
+			STALL_MS / 1000);
+	*last = now;
+	return writer_serve(w, TURN_MS, err);
+}
+
+static int out_put(
+	struct snapshot_out *out, const struct batch *batch, const atomic_bool *cancel, struct error *err)
+{
+	struct writer *w = of_out(out);
+	struct mono last = mono_now();
+
+	for (uint32_t i = 0; i < batch->n_records;) {
+		int r = publish_put(w, &batch->records[i], &w->own, err);
+
+		if (r == 0)
+			i++;
+		if (r == TRANSPORT_FULL)
+			r = out_wait(w, cancel, &last, err);
+		if (r < 0)
+			return writer_fail(w, err);
+	}
+	w->own.sent.us = 0; /* the next batch is timed anew */
+	return writer_serve(w, 0, err);
+}
+
+static int out_settle(struct snapshot_out *out, const atomic_bool *cancel, struct error *err)
+{
+	struct writer *w = of_out(out);
+
+	return writer_settle(w, &w->own, cancel, err);
+}
+
+static uint32_t out_partitions(struct snapshot_out *out, const struct relation *rel)
+{
+	return 1;
+}
+
+static const struct snapshot_out_ops out_ops = {
+	.put = out_put,
+	.settle = out_settle,
+	.partitions = out_partitions,
+};
+
+static void writer_free(struct transport_writer *t)
+{
+	struct writer *w = of(t);
+
+	snapshot_kafka_free(w->base.snapshot);
+	state_kafka_free(w->base.state);
+	if (w->changes)
+		rd_kafka_topic_destroy(w->changes);
+	if (w->schemas)
+		rd_kafka_topic_destroy(w->schemas);
+	if (w->rk) {
+		/* what is still queued will be written by the next reign, in its order */
+		rd_kafka_purge(w->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+		rd_kafka_poll(w->rk, 0);
+		rd_kafka_destroy(w->rk);
+	}
+	publish_forget(w);
+	batch_free(w->batch);
+	codec_free(w->codec);
+	tail_fini(&w->tail);
+	buf_fini(&w->output);
+	buf_fini(&w->text);
+	free(w);
+}
+
+static const struct transport_writer_ops writer_ops = {
+	.open = writer_open,
+	.send = writer_send,
+	.poll = writer_poll,
+	.durable = writer_durable,
+	.end = writer_end,
+	.free = writer_free,
+};
+
+struct transport_writer *transport_kafka_writer_new(const struct context *ctx, int reader_fd)
+{
+	struct writer *w = calloc(1, sizeof(*w));
+	const char *prefix = ctx->cfg->transport.kafka.prefix;
+
+	if (!w)
+		abort();
+	w->base.ops = &writer_ops;
+	w->base.reader_fd = reader_fd;
+	w->out.ops = &out_ops;
+	w->ctx = ctx;
+	snprintf(w->changes_name, sizeof(w->changes_name), "%s.changes", prefix);
+	snprintf(w->schemas_name, sizeof(w->schemas_name), "%s.schemas", prefix);
+	snprintf(w->state_name, sizeof(w->state_name), "%s.state", prefix);
+	snprintf(w->letters_name, sizeof(w->letters_name), "%s.dead-letters", prefix);
+	return &w->base;
+}
