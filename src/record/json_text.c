@@ -210,11 +210,17 @@ bool json_hex_base64(const uint8_t *hex, size_t digits, struct buf *out)
 		to = put64(to,
 			((a << 20) ^ (b << 16) ^ (c << 12) ^ (d << 8) ^ (e << 4) ^ f ^ 0x111110) & 0xFFFFFF);
 	}
-	for (size_t i = 0; i < digits; i += 2) {
-		uint32_t a = hex_value[hex[i]], b = hex_value[hex[i + 1]];
+	if (digits >= 2) {
+		uint32_t a = hex_value[hex[0]], b = hex_value[hex[1]];
 
 		good &= a & b;
-		rest[i / 2] = (uint8_t)(a << 4 | (b & 15));
+		rest[0] = (uint8_t)(a << 4 | (b & 15));
+	}
+	if (digits >= 4) {
+		uint32_t a = hex_value[hex[2]], b = hex_value[hex[3]];
+
+		good &= a & b;
+		rest[1] = (uint8_t)(a << 4 | (b & 15));
 	}
 	if (digits)
 		to = pad64(to, rest, digits / 2);
