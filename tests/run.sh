@@ -95,7 +95,7 @@ run_pytest() { # DIR ARGS...
 	say "$1"
 	local dir=$1 report=$BUILD/$1.xml; shift
 	export SLUICE_BINARY=$BUILD/asan/sluice ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99 UBSAN_OPTIONS=halt_on_error=1
-	"$ROOT/.venv/bin/python" -m pytest -q -n "${PYTEST_WORKERS:-2}" --dist load --timeout 600 --junitxml "$report" -p no:cacheprovider \
+	"$ROOT/.venv/bin/python" -m pytest -q -n "${PYTEST_WORKERS:-3}" --dist load --timeout 600 --junitxml "$report" -p no:cacheprovider \
 		"tests/$dir" "$@"
 	local code=$?
 	read -r tests failures skipped < <(python3 - "$report" <<-'P'

@@ -26,4 +26,6 @@ def test_the_consumer_on_the_page_works(blue, green, make, kafka_broker, number)
     lines = done.stdout.splitlines()
     assert len(lines) == 4, lines
     assert [re.search(r'"op":"(.)"', line).group(1) for line in lines] == ["r", "c", "u", "d"]
+    # Unix times of now, also of copied rows
+    assert all(re.search(r'"ts_ms":(1[7-9]|[2-9])\d{11},"snapshot"', line) for line in lines), lines
     assert "copied" in lines[0] and "updated" in lines[2]

@@ -159,10 +159,13 @@ static int encode(struct writer *w, const struct record *rec, struct message *ms
 {
 	struct codec_output out = { .out = &w->output };
 	struct stamp stamp = stamp_of(w, rec);
+	/* a copied row is of no transaction: its time is that of reading it */
+	struct codec_transaction now = { .commit_time = wall_now() };
+	const struct codec_transaction *tx = w->in_tx ? &w->tx : rec->op == RECORD_READ ? &now : NULL;
 
 	buf_clear(&w->output);
 	buf_clear(&w->text);
-	if (w->codec->ops->encode(w->codec, rec, w->in_tx ? &w->tx : NULL, &out, err) < 0)
+	if (w->codec->ops->encode(w->codec, rec, tx, &out, err) < 0)
 		return -1;
 	*msg = (struct message){ 0 };
 	stamp_write(&stamp, &w->text, msg);
