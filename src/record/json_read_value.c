@@ -386,6 +386,7 @@ static bool put_string_kind(const struct json_type *type, struct read_text text,
 bool read_scalar_value(const struct json_type *type, const struct read_scalar *in, struct buf *out)
 {
 	bool truth = in->type == SCALAR_TRUE || in->type == SCALAR_FALSE;
+	int64_t n;
 
 	switch (type->kind) {
 	case JSON_BOOLEAN:
@@ -398,7 +399,7 @@ bool read_scalar_value(const struct json_type *type, const struct read_scalar *i
 	case JSON_INT32:
 	case JSON_INT64:
 		buf_put(out, in->text.s, in->text.len);
-		return in->type == SCALAR_NUMBER;
+		return in->type == SCALAR_NUMBER && read_i64(in->text, &n);
 	case JSON_FLOAT:
 	case JSON_DOUBLE:
 		buf_put(out, in->text.s, in->text.len);

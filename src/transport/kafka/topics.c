@@ -96,13 +96,14 @@ int topic_make(rd_kafka_t *rk, const struct config_kafka *cfg, const struct kafk
 }
 
 /* a topic that was made is not at once known to every broker */
-static int topic_wait(rd_kafka_t *rk, const struct kafka_topic *topic, uint32_t *ret, struct error *err)
+static int topic_wait(
+	rd_kafka_t *rk, const struct kafka_topic *topic, struct topic_facts *ret, struct error *err)
 {
 	struct mono until = mono_add_ms(mono_now(), VISIBLE_MS);
 	int r;
 
 	do {
-		r = kafka_partitions(rk, topic->name, ret, err);
+		r = topic_look(rk, topic->name, ret, err);
 		if (r == 1)
 			rd_kafka_poll(rk, 50);
 	} while (r == 1 && mono_until_ms(until, mono_now()) > 0);
@@ -137,11 +138,8 @@ static int topic_ensure(
 	rd_kafka_t *rk, const struct config *cfg, const struct kafka_topic *topic, struct error *err)
 {
 	struct topic_facts facts;
-	uint32_t n = 0;
 	int r = topic_look(rk, topic->name, &facts, err);
 
-	if (r == 0)
-		return topic_refuse(cfg, topic, &facts, err);
 	if (r == 1 && !cfg->transport.kafka.create_topics) {
 		error_set(err, ERROR_CONFIG, "KAFKA-TOPIC-MISSING",
 			"topic %s does not exist, and transport.kafka.create_topics is false", topic->name);
@@ -150,9 +148,10 @@ static int topic_ensure(
 	if (r == 1) {
 		r = topic_make(rk, &cfg->transport.kafka, topic, false, err);
 		if (r == 0)
-			r = topic_wait(rk, topic, &n, err);
+			r = topic_wait(rk, topic, &facts, err);
 	}
-	return r;
+	/* also what was just made: somebody else may have been first */
+	return r == 0 ? topic_refuse(cfg, topic, &facts, err) : r;
 }
 
 int kafka_topics_ensure(rd_kafka_t *rk, const struct context *ctx, const struct kafka_topic *topics,
