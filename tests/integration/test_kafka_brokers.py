@@ -26,6 +26,10 @@ def halves(make, brokers, number):
     return factory
 
 
+def wait_known(brokers, topic):
+    wait_until(lambda: all(topic in n.admin.list_topics(timeout=5).topics for n in brokers.nodes), 60, "every node knows it")
+
+
 def test_default_of_one_replica_stays_writable(blue, green, halves, brokers, number):
     blue.sql("create table t(id int primary key)", "insert into t values (1)")
     reader, _ = halves()
@@ -37,8 +41,7 @@ def test_default_of_one_replica_stays_writable(blue, green, halves, brokers, num
 def test_min_insync_replicas_is_demanded(blue, green, halves, brokers, number):
     blue.sql("create table t(id int primary key)")
     brokers.nodes[0].create(f"b{number}.changes", replicas=3, retention_ms=-1, min_insync_replicas=1)
-    wait_until(lambda: all(f"b{number}.changes" in n.admin.list_topics(timeout=5).topics for n in brokers.nodes), 30,
-               "every node knows the topic")
+    wait_known(brokers, f"b{number}.changes")
     reader, _ = halves(replication_factor=3)
     found = reader.command("check")
     assert found.returncode == 1 and "KAFKA-MIN-INSYNC" in found.stdout
@@ -57,6 +60,7 @@ def test_K05_leaders_die_one_after_the_other(blue, green, halves, brokers, numbe
     changes = f"b{number}.changes"
     reader, applier = halves(replication_factor=3)
     reader.start()
+    wait_known(brokers, changes)
     applier.start()
     applier.wait_synced()
     assert brokers.nodes[0].config(changes)["min.insync.replicas"] == "2"
@@ -80,6 +84,7 @@ def test_K06_nothing_is_confirmed_while_replicas_are_missing(blue, green, halves
     changes = f"b{number}.changes"
     reader, applier = halves(replication_factor=3)
     reader.start()
+    wait_known(brokers, changes)
     applier.start()
     applier.wait_synced()
     brokers.wait_in_sync(changes, 3)
