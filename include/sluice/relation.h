@@ -31,7 +31,7 @@ struct relation {
 	const char *schema, *name;
 	enum relation_identity identity;
 	uint32_t n_columns, n_keys;
-	uint64_t fingerprint; /* of names, types, keys: equal = same description */
+	uint64_t fingerprint; /* of names, types, keys: equal = same description; never 0 */
 	struct column columns[];
 };
 

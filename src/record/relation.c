@@ -37,7 +37,7 @@ static uint64_t fingerprint(const struct relation *rel)
 		hash = hash_bytes(hash, &column->type_modifier, sizeof(column->type_modifier));
 		hash = hash_bytes(hash, &key, 1);
 	}
-	return hash;
+	return hash ? hash : 1; /* 0 means "no relation" where a fingerprint stands alone */
 }
 
 static const char *put_name(char **at, const char *name)

@@ -290,7 +290,7 @@ static bool read_header(
 	case HEADER_RESUME:
 		return read_resume(arena, &ret->resume, s, len);
 	case HEADER_RELATION:
-		return hex_get_u64(&ret->fingerprint, s, len);
+		return hex_get_u64(&ret->fingerprint, s, len) && ret->fingerprint;
 	case HEADER_FLAGS:
 		return read_flags(&ret->flags, s, len);
 	case HEADER_OPTIONS:

@@ -202,6 +202,7 @@ static void what_sluice_does_not_write_is_refused(void **state)
 		{ "sluice.position", "000000000a1b2c3d000000000000000700" },
 		{ "sluice.prev", "000000000A1B2C3D0000000000000007" },
 		{ "sluice.relation", "123" },
+		{ "sluice.relation", "0000000000000000" },
 		{ "sluice.flags", "" },
 		{ "sluice.flags", "100" },
 		{ "sluice.flags", "x" },
