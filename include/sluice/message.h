@@ -17,8 +17,12 @@
  *   sluice.id         UUIDv5 of source and position                rows, TRUNCATE, BEGIN, END, MESSAGE in a transaction
  *   sluice.relation   16 hex digits, fingerprint of the relation   rows, READ, CHUNK, SCHEMA
  *   sluice.flags      hex, enum record_flags, when not 0           rows
- *   sluice.options    START_REPLICATION's options                  BEGIN
+ *   sluice.options    START_REPLICATION's options; "partitions=4"  BEGIN; TRUNCATE and HEARTBEAT in layout tables
+ *   sluice.body       what a mark has instead of a value           marks in layout tables
  *   sluice.exact      values that the envelope cannot hold         rows, JSON only (see json.h)
+ *
+ * In layout tables the minor half of a position is twice the ordinal, and one more for the insert that a change of a key
+ * ends with.
  */
 
 #include <sluice/arena.h>

@@ -55,6 +55,8 @@ struct record_truncate {
 	struct relation **relations; /* references held by the batch */
 	uint32_t n_relations;
 	bool cascade, restart_identity;
+	/* above 1: rows are spread by key over so many partitions of a log, and only those of the record's own are meant */
+	uint32_t partitions;
 };
 
 struct record_message {
@@ -68,8 +70,9 @@ struct record_heartbeat {
 	struct resume resume;
 	struct wall at; /* the source's clock */
 	/* news of the reader for whoever is behind a log; 0 = unknown */
-	uint64_t head;	   /* the source's end then, comparable to position.major */
-	struct wall clear; /* all that was committed at the source up to then stands before this record */
+	uint64_t head;	     /* the source's end then, comparable to position.major */
+	struct wall clear;   /* all that was committed at the source up to then stands before this record */
+	uint32_t partitions; /* layout tables: of all topics of rows, at that moment */
 };
 
 /* what a snapshot looks like in a log: TABLE, then for each chunk BEGIN, READ…, END, then DONE; FINISHED at last */

@@ -36,6 +36,14 @@ struct sink_point {
 	struct reign reign;
 };
 
+/* how far one partition of several is applied: all that the source had committed before major, and up to clear */
+struct sink_passed {
+	const struct partition *partition; /* NULL in what passed() returns: of all that are known */
+	uint64_t major;
+	struct wall clear;
+	uint32_t partitions; /* what passed() returns: how many are known */
+};
+
 /* a run of records of one batch, [from, to) */
 struct span {
 	struct batch *batch;
@@ -85,6 +93,12 @@ struct sink_ops {
 		struct error *err);
 	/** store_resume() - stores a resume point alone (idle heartbeat), durably, never a lower one. */
 	int (*store_resume)(struct sink *sink, const struct sink_point *point, struct error *err);
+	/**
+	 * passed() - tells the appliers of all partitions how far ours are, and returns the least of all. Outside of transactions; never
+	 * goes back. NULL: the driver cannot. Return: 0, negative.
+	 */
+	int (*passed)(struct sink *sink, const struct sink_passed *own, uint32_t n, struct sink_passed *ret,
+		struct error *err);
 	/**
 	 * flush() - makes every commit that returned before it was called durable, by a commit with synchronous_commit=on of a
 	 * row of its own in a session of its own, so that applying goes on meanwhile.

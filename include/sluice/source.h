@@ -14,6 +14,7 @@
 #include <assert.h>
 #include <sluice/batch.h>
 #include <sluice/context.h>
+#include <sluice/lookup.h>
 #include <sluice/snapshot.h>
 #include <sluice/state.h>
 
@@ -90,6 +91,7 @@ struct source {
 	const struct source_ops *ops;
 	const struct context *ctx;
 	struct snapshot_source *snapshot; /* NULL: the driver has none (generator) */
+	struct lookup *lookup;		  /* NULL: there is nothing to ask */
 	char identity[96];		  /* set by connect(): "system/database" */
 	/* highest start point of the snapshot's tables, set by start(); until the stream has passed it the target is not yet a
 	 * consistent prefix; 0 = none */

@@ -12,6 +12,7 @@
 #include <sluice/batch.h>
 #include <sluice/context.h>
 #include <sluice/error.h>
+#include <sluice/lookup.h>
 #include <sluice/snapshot.h>
 #include <sluice/state.h>
 
@@ -59,6 +60,7 @@ struct transport_writer {
 	int reader_fd; /* an eventfd, written when durable() may have moved or there is room again; the creator's */
 	struct state *state; /* the migration's store in the log; NULL: it is the target's (direct) */
 	struct snapshot_sink *snapshot; /* takes the copy as records; NULL: it goes to the target (direct) */
+	struct lookup *lookup;		/* borrowed, set before open(); NULL: the source cannot be asked */
 };
 
 /* the applier's half; all calls but wake() from the applier's thread */
@@ -91,6 +93,7 @@ struct transport_reader {
 	const struct transport_reader_ops *ops;
 	/* bytes that recv() could give at once but has not yet; for limits and metrics */
 	uint64_t waiting_bytes;
+	bool spread; /* rows come in many partitions, which several appliers may share */
 };
 
 /** transport_direct_new() - a ring in process, both halves at once; queue_* gauges are kept in metrics. reader_fd is

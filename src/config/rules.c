@@ -233,6 +233,15 @@ static void rule_kafka(struct binder *b)
 		kafka->format == KAFKA_JSON)
 		bind_problem(b, bind_given(b, "source.postgresql.binary"), "source.postgresql.binary",
 			"source.postgresql.binary needs transport.kafka.format: binary");
+	if (kafka->layout != LAYOUT_TABLES)
+		return;
+	if (b->cfg->source.type == PEER_POSTGRESQL && b->cfg->source.postgresql.binary)
+		bind_problem(b, bind_given(b, "source.postgresql.binary"), "source.postgresql.binary",
+			"source.postgresql.binary cannot be used with transport.kafka.layout: tables");
+	/* appliers find the topics by their names' form */
+	if (strchr(kafka->prefix, '.'))
+		bind_problem(b, bind_given(b, "transport.kafka.prefix"), "transport.kafka.prefix",
+			"transport.kafka.prefix: may not contain a . with transport.kafka.layout: tables");
 }
 
 void rules_apply(struct binder *b)

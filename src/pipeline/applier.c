@@ -29,6 +29,8 @@
 #define IDLE_MS		10000
 #define STATUS_MS	100
 #define RECV_TIMEOUT_MS 200
+#define EXCHANGE_MS	500
+#define EXCHANGE_MOST	64u
 #define FLUSH_POLL_MS	5 /* how often a flush is looked at while nothing else comes */
 #define GROUP_MAX_BYTES ((size_t)8 * 1024 * 1024)
 
@@ -45,7 +47,7 @@ struct applier {
 	struct mono unflushed_since; /* of the oldest of them */
 	bool flushing;		     /* a flush is under way; it covers: */
 	uint64_t flushing_seq, flushing_major;
-	struct mono last_idle, last_status;
+	struct mono last_idle, last_status, last_passed;
 	/* a copy that comes through the log */
 	bool prepared;	  /* the target's tables are there */
 	bool looked;	  /* whether one has come to its end before was looked at */
@@ -165,6 +167,38 @@ static void applier_show(struct applier *ap)
 	status_unlock(st);
 }
 
+/* are the partitions shared with other appliers? then none knows alone how far the target is */
+static bool applier_shares(const struct applier *ap)
+{
+	return ap->at->reader->spread && ap->at->sink->ops->passed;
+}
+
+/* tells the others how far our partitions are, and takes the least of all for how far the target is */
+static int applier_exchange(struct applier *ap, struct error *err)
+{
+	struct attempt *at = ap->at;
+	struct sink_passed own[EXCHANGE_MOST], all = { 0 };
+	const struct lane *lane = ap->lanes;
+	struct mono now = mono_now();
+	bool whole;
+
+	if (ap->open || mono_diff_us(now, ap->last_passed) < EXCHANGE_MS * 1000)
+		return 0;
+	ap->last_passed = now;
+	do {
+		uint32_t n = 0;
+
+		for (; lane && n < EXCHANGE_MOST; lane = lane->next)
+			own[n++] = (struct sink_passed){ lane->partition, lane->passed, lane->clear, 0 };
+		if (at->sink->ops->passed(at->sink, own, n, &all, err) < 0)
+			return -1;
+	} while (lane);
+	whole = atomic_load(&at->log_partitions) && all.partitions >= atomic_load(&at->log_partitions);
+	atomic_store(&at->passed, whole ? all.major : 0);
+	atomic_store(&at->passed_clear_us, whole ? all.clear.us : 0);
+	return 0;
+}
+
 static void applier_publish(struct applier *ap, bool now)
 {
 	struct attempt *at = ap->at;
@@ -179,7 +213,7 @@ static void applier_publish(struct applier *ap, bool now)
 		if (lane->clear.us < clear.us)
 			clear = lane->clear;
 	}
-	if (ap->lanes) {
+	if (ap->lanes && !applier_shares(ap)) {
 		atomic_store(&at->passed, applier_passed(ap, false));
 		atomic_store(&at->passed_clear_us, clear.us);
 	}
@@ -236,7 +270,9 @@ static int applier_behind(struct applier *ap, struct error *err)
 /* keys and indexes that had to wait until the stream passed all start points */
 static int applier_post(struct applier *ap, struct error *err)
 {
-	if (!ap->post_at || ap->open || applier_passed(ap, false) < ap->post_at)
+	uint64_t passed = applier_shares(ap) ? atomic_load(&ap->at->passed) : applier_passed(ap, false);
+
+	if (!ap->post_at || ap->open || passed < ap->post_at)
 		return 0;
 	ap->post_at = 0;
 	return snapshot_post(ap->at->ctx, NULL, ap->at->sink, err) < 0 ? -1 : 0;
@@ -280,6 +316,12 @@ static int applier_heartbeat(
 
 	if (point.resume.len)
 		lane_passed(lane, ap->at->format->major(point.resume));
+	/* layout tables: news of the source alone, behind what is stored already */
+	if (lane->partition && point.offset <= lane->offset) {
+		lane_heard(lane, group, point.resume);
+		applier_publish(ap, false);
+		return 0;
+	}
 	if (!now && mono_diff_us(mono_now(), lane->last_store) < HEARTBEAT_MS * 1000)
 		return 0;
 	if (ap->at->sink->ops->store_resume(ap->at->sink, &point, err) < 0)
@@ -369,6 +411,8 @@ static void applier_hear(struct attempt *at, const struct batch *batch)
 
 		if (rec->op != RECORD_HEARTBEAT || !rec->heartbeat->head)
 			continue;
+		if (rec->heartbeat->partitions)
+			atomic_store(&at->log_partitions, rec->heartbeat->partitions);
 		pthread_mutex_lock(&at->lock);
 		at->heard.head = rec->heartbeat->head;
 		at->heard.at = rec->heartbeat->at;
@@ -485,6 +529,8 @@ static int applier_turn(struct applier *ap, struct error *err)
 		if (!ap->open || ap->open == lane)
 			r = applier_lane_turn(ap, lane, full, false, err);
 	}
+	if (r == 0 && applier_shares(ap))
+		r = applier_exchange(ap, err);
 	if (r < 0 || applier_flush(ap, false, err) < 0 || applier_post(ap, err) < 0)
 		return -1;
 	now = mono_now();

@@ -142,6 +142,7 @@ static int attempt_open_log(struct attempt *at, struct error *err)
 {
 	struct transport_tail tail = { .identity = "" };
 
+	at->writer->lookup = at->src->lookup;
 	if (at->writer->ops->open(at->writer, at->src->identity, &tail, err) < 0)
 		return -1;
 	resume_box_set(&at->tail, tail.resume);

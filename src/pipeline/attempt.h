@@ -56,6 +56,8 @@ struct attempt {
 	/* with a log: news of the source for those behind it, made by the monitor, sent by the reader once a second */
 	atomic_uint_fast64_t news_head;
 	atomic_int_fast64_t news_at_us, news_clear_us; /* the source's clock */
+	atomic_uint_fast32_t
+		log_partitions; /* that rows are spread over, as the reader says; 0 = unknown, or one */
 	atomic_int_fast64_t passed_clear_us; /* of the last heartbeat applied: all committed until then is */
 	atomic_uint_fast64_t *until; /* end point of the run (process lifetime); 0 = none or not known yet */
 

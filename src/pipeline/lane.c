@@ -24,6 +24,7 @@ struct lane *lane_new(const struct partition *partition, const struct progress *
 	lane->last_store = mono_now();
 	lane->last_commit = progress->commit_time;
 	lane->passed = progress->position.major;
+	lane->offset = progress->exists ? progress->offset : -1;
 	if (progress->resume.len) {
 		resume_box_set(&lane->resume, progress->resume);
 		lane_passed(lane, format->major(progress->resume));
@@ -76,8 +77,21 @@ void lane_committed(struct lane *lane, const struct apply_group *group, const st
 	}
 	lane->committed_major = lane->passed;
 	lane->last_store = mono_now();
-	if (lane->partition)
+	if (lane->partition) {
+		const struct span *last = &group->spans[group->n_spans - 1];
+
+		lane->offset = last->batch->records[last->to - 1].offset;
 		note_heartbeats(lane, group);
+	}
+	pending_consume(&lane->pending, group);
+}
+
+void lane_heard(struct lane *lane, const struct apply_group *group, struct resume resume)
+{
+	if (resume.len)
+		resume_box_set(&lane->resume, resume);
+	lane->committed_major = lane->passed;
+	note_heartbeats(lane, group);
 	pending_consume(&lane->pending, group);
 }
 

@@ -25,6 +25,7 @@ struct lane {
 	struct wall last_commit;  /* of the last transaction applied, the source's clock */
 	struct wall clear;	  /* what the last passed heartbeat said */
 	struct mono last_store;	  /* progress moved */
+	int64_t offset;		  /* of the newest message whose passing is stored; < 0 = none */
 	struct lane *next;
 };
 
@@ -38,5 +39,7 @@ void lane_passed(struct lane *lane, uint64_t major);
 /** lane_committed() - notes what a commit of group brought, and frees what it covers. */
 void lane_committed(struct lane *lane, const struct apply_group *group, const struct apply_result *res,
 	const struct source_format *format);
+/** lane_heard() - takes note of heartbeats that move nothing in the target, and frees them. */
+void lane_heard(struct lane *lane, const struct apply_group *group, struct resume resume);
 /** lane_point() - what store_resume() stores for a group of heartbeats alone. */
 struct sink_point lane_point(const struct lane *lane, const struct apply_group *group);

@@ -104,9 +104,11 @@ static void monitor_publish(struct monitor *mon, const struct source_health *hea
 
 	if (atomic_load(&at->streaming) && health->head)
 		monitor_lag(mon, health, atomic_load(sends ? &at->sent : &at->passed));
-	if (sends && mon->last_lag >= 0) {
+	if (sends) {
+		int64_t behind_us = (int64_t)(mon->last_lag * 1e6);
+
 		atomic_store(&at->news_at_us, health->server_time.us);
-		atomic_store(&at->news_clear_us, health->server_time.us - (int64_t)(mon->last_lag * 1e6));
+		atomic_store(&at->news_clear_us, mon->last_lag >= 0 ? health->server_time.us - behind_us : 0);
 		atomic_store(&at->news_head, health->head);
 	}
 	status_lock(st);

@@ -67,7 +67,7 @@ static const struct option transport_options[] = {
 		"`kafka`: through a log, so that `sluice reader` and `sluice applier` can run on different machines." },
 };
 
-static const char *const kafka_layouts[] = { "stream", NULL };
+static const char *const kafka_layouts[] = { "stream", "tables", NULL };
 static const char *const kafka_formats[] = { "json", "binary", NULL };
 static const char *const kafka_schemas[] = { "topic", "inline", "none", NULL };
 
@@ -78,7 +78,10 @@ static const struct option kafka_options[] = {
 	{ "transport.kafka.prefix", OPTION_STRING, KAFKA(prefix), "<name>", 0, 0, NULL, 0,
 		"What the names of all topics begin with." },
 	{ "transport.kafka.layout", OPTION_ENUM, KAFKA(layout), "stream", 0, 0, kafka_layouts, 0,
-		"`stream`: one topic with one partition, whole transactions in the order of the source." },
+		"`stream`: one topic with one partition, whole transactions in the order of the source. `tables`: a topic for each "
+		"table, rows spread over its partitions by key: order per key, several appliers side by side." },
+	{ "transport.kafka.partitions", OPTION_UINT32, KAFKA(partitions), "1", 1, 1000, NULL, 0,
+		"Of each table's topic that sluice makes, with layout `tables`. A topic keeps the number it was made with." },
 	{ "transport.kafka.replication_factor", OPTION_INT32, KAFKA(replication_factor), "-1", -1, 100, NULL,
 		0, "Of the topics that sluice makes; -1 is the broker's default." },
 	{ "transport.kafka.create_topics", OPTION_BOOL, KAFKA(create_topics), "true", 0, 0, NULL, 0,

@@ -37,6 +37,7 @@ struct reader {
 	bool in_transaction;   /* behind the last record of the batch */
 	struct position last;  /* of the last END sent */
 	struct mono last_news; /* a heartbeat with news was sent */
+	bool resumed;	       /* a resume point was sent */
 };
 
 /* only this thread writes it */
@@ -96,6 +97,9 @@ static void reader_news(struct reader *rd)
 		.head = head,
 		.clear = { atomic_load(&at->news_clear_us) },
 	};
+	/* an idle source may be silent for long: where the stream began is known, and whoever is behind the log wants to know */
+	if (!rd->resumed)
+		beat->resume = at->start.resume;
 	rec = batch_add(rd->batch);
 	rec->op = RECORD_HEARTBEAT;
 	rec->heartbeat = beat;
@@ -170,11 +174,14 @@ static int reader_confirm(struct reader *rd, struct error *err)
 static int reader_send(struct reader *rd, struct error *err)
 {
 	struct transport_writer *out = rd->at->writer;
+	struct resume resume;
 	int r;
 
 	reader_follow(rd);
 	rd->batch->seq = rd->seq + 1;
-	ack_ring_push(&rd->ring, rd->batch->seq, reader_count(rd->at->ctx->metrics, rd->batch));
+	resume = reader_count(rd->at->ctx->metrics, rd->batch);
+	ack_ring_push(&rd->ring, rd->batch->seq, resume);
+	rd->resumed = rd->resumed || resume.len;
 	rd->seq++;
 	if (SLUICE_FAULT_POINT("pipeline.reader.send"))
 		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point pipeline.reader.send");

@@ -124,7 +124,7 @@ static int out_settle(struct snapshot_out *base, const atomic_bool *cancel, stru
 	return 0;
 }
 
-static uint32_t out_partitions(struct snapshot_out *base, const struct relation *rel)
+static int out_partitions(struct snapshot_out *base, struct relation *rel, struct error *err)
 {
 	return 3;
 }

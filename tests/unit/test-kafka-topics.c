@@ -93,7 +93,7 @@ static void test_good(void **state)
 	assert_null(judge(fx, &fx->set.items[0], &one));
 	assert_string_equal(fx->set.items[0].name, "my.shop.changes");
 	assert_false(fx->set.items[0].compact);
-	for (size_t i = 0; i < KAFKA_TOPICS; i++) {
+	for (size_t i = 0; i < fx->set.n; i++) {
 		struct topic_facts facts = fx->good;
 
 		facts.compacts = fx->set.items[i].compact;

@@ -30,6 +30,9 @@ static const char layout_sql[] =
 	" PRIMARY KEY (stream, topic, partition))"
 	" WITH (fillfactor = 50, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0,"
 	" autovacuum_vacuum_cost_delay = 0);"
+	"CREATE TABLE IF NOT EXISTS sluice.passed (stream text NOT NULL, topic text NOT NULL, partition int NOT NULL,"
+	" passed numeric(20) NOT NULL, clear_us bigint NOT NULL, at timestamptz NOT NULL,"
+	" PRIMARY KEY (stream, topic, partition)) WITH (fillfactor = 50);"
 	"CREATE TABLE IF NOT EXISTS sluice.flush (stream text PRIMARY KEY, at timestamptz NOT NULL)"
 	" WITH (fillfactor = 50);"
 	"CREATE TABLE IF NOT EXISTS sluice.migration (stream text NOT NULL, key text NOT NULL, value bytea NOT NULL,"
@@ -47,7 +50,9 @@ static const char layout_sql[] =
 	" at timestamptz NOT NULL DEFAULT now(), operator text NOT NULL DEFAULT current_user, action text NOT NULL,"
 	" detail text);"
 	"INSERT INTO sluice.layout SELECT " TEXT(LAYOUT_VERSION) ", " TEXT(
-		LAYOUT_OLDEST) " WHERE NOT EXISTS (SELECT 1 FROM sluice.layout)";
+		LAYOUT_OLDEST) " WHERE NOT EXISTS (SELECT 1 FROM sluice.layout);"
+			       "UPDATE sluice.layout SET version = " TEXT(
+				       LAYOUT_VERSION) " WHERE version < " TEXT(LAYOUT_VERSION);
 
 /* > 0 the version; 0 = no layout yet */
 static int layout_version(PGconn *conn, long *ret_version, long *ret_oldest, struct error *err)

@@ -104,6 +104,16 @@ static int sink_postgres_store_resume(struct sink *base, const struct sink_point
 	return progress_store(sink, row, point, err);
 }
 
+static int sink_postgres_passed(struct sink *base, const struct sink_passed *own, uint32_t n,
+	struct sink_passed *ret, struct error *err)
+{
+	struct sink_postgres *sink = sink_of(base);
+
+	if (sink->apply->open)
+		return error_set(err, ERROR_BUG, "PASSED", "asked inside an open transaction");
+	return queue_leave(&sink->queue, err) < 0 ? -1 : passed_exchange(sink, own, n, ret, err);
+}
+
 static int sink_postgres_flush(struct sink *base, bool wait, struct error *err)
 {
 	return flush_commits(sink_of(base), wait, err);
@@ -137,6 +147,7 @@ static const struct sink_ops sink_postgres_ops = {
 	.release = sink_postgres_release,
 	.apply = sink_postgres_apply,
 	.store_resume = sink_postgres_store_resume,
+	.passed = sink_postgres_passed,
 	.flush = sink_postgres_flush,
 	.idle = sink_postgres_idle,
 	.free = sink_postgres_free,

@@ -21,7 +21,7 @@
 #include "queue.h"
 
 #define SINK_SCHEMA	"sluice"
-#define LAYOUT_VERSION	1 /* what this binary writes */
+#define LAYOUT_VERSION	2 /* what this binary writes */
 #define LAYOUT_OLDEST	1 /* the oldest binary that can use what this binary writes */
 #define APPLICATION_MAX 72
 
@@ -69,6 +69,9 @@ int session_open(const struct sink_postgres *sink, const char *part, PGconn **re
 /** session_application() - "sluice_<name>/<part>" in buf; returns buf. */
 const char *session_application(const char *name, const char *part, char buf[APPLICATION_MAX]);
 
+/** passed_exchange() - see sink_ops.passed. */
+int passed_exchange(struct sink_postgres *sink, const struct sink_passed *own, uint32_t n,
+	struct sink_passed *ret, struct error *err);
 /** layout_prepare() - creates the schema `sluice` with its tables, or checks its version (newer: CONFIG, 78). */
 int layout_prepare(PGconn *conn, struct error *err);
 

@@ -10,6 +10,7 @@
  */
 
 #include <sluice/check.h>
+#include <sluice/lookup.h>
 #include <sluice/postgres.h>
 #include <sluice/source.h>
 
@@ -51,6 +52,8 @@ struct pg_source {
 	int lease_pid;		/* of its server process */
 	atomic_bool lease_lost; /* seen by the monitor: read() ends the attempt */
 	PGconn *monitor;	/* thread: the monitor's */
+	struct lookup lookup;
+	PGconn *lookup_conn; /* thread: as lookup.h says */
 	struct mono next_tables_check;
 	uint64_t new_tables; /* at that check */
 	double rate;	     /* bytes of WAL per second, of the last minute; the monitor's */
@@ -108,6 +111,8 @@ int stream_start(struct pg_source *src, uint64_t stored, int wake_fd, struct err
 int stream_read(struct pg_source *src, struct batch *batch, int timeout_ms, struct error *err);
 void stream_confirm(struct pg_source *src, uint64_t lsn);
 void stream_fini(struct pg_source *src);
+
+extern const struct lookup_ops lookup_postgres_ops;
 
 int monitor_watch(struct pg_source *src, struct source_health *ret, struct error *err);
 int monitor_barrier(struct pg_source *src, uint64_t *ret_major, struct error *err);

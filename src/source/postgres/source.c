@@ -405,6 +405,7 @@ static void source_free_postgres(struct source *base)
 	stream_fini(src);
 	starts_free(src);
 	PQfinish(src->monitor);
+	PQfinish(src->lookup_conn);
 	PQfinish(src->sql);
 	free(src);
 }
@@ -456,6 +457,8 @@ struct source *source_postgres_new(const struct context *ctx)
 	snprintf(src->slot, sizeof(src->slot), "%s", src->cfg->postgresql.slot);
 	snprintf(src->publication, sizeof(src->publication), "%s", src->cfg->postgresql.publication);
 	publication_insert_name(src->publication, src->publication_insert, sizeof(src->publication_insert));
+	src->lookup.ops = &lookup_postgres_ops;
+	src->base.lookup = &src->lookup;
 	src->base.snapshot = snapshot_postgres_new(ctx);
 	return &src->base;
 }

@@ -316,7 +316,7 @@ void transport_kafka_check(const struct context *ctx, struct finding_list *ret, 
 		*ret_replicas = chk.replicas;
 		check_encryption(&chk);
 		topic_set(ctx->cfg, &set);
-		for (size_t i = 0; i < KAFKA_TOPICS; i++)
+		for (uint32_t i = 0; i < set.n; i++)
 			check_topic(&chk, &set.items[i]);
 		check_group(&chk);
 		check_sum(&chk);

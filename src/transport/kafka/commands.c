@@ -127,7 +127,7 @@ void transport_kafka_commands(
 	struct topic_set set;
 
 	topic_set(cfg, &set);
-	for (size_t i = 0; i < KAFKA_TOPICS; i++)
+	for (uint32_t i = 0; i < set.n; i++)
 		command_topic(&cfg->transport.kafka, &set.items[i], replicas, &commands);
 	command_acls(cfg, &commands);
 	buf_printf(ret,

@@ -34,6 +34,7 @@
 #define HASTEN_EVERY   64		    /* messages */
 #define HASTEN_MS      5
 #define HASTEN_WAIT_MS 200 /* for an answer that nobody needs */
+#define BEATS_MS       200
 #define NOTHING	       1
 
 static struct consumer *of(struct transport_reader *t)
@@ -102,6 +103,39 @@ static bool close_all(struct consumer *c)
 	return c->ready;
 }
 
+/* heartbeats of layout tables */
+
+/* the feed has come to where the newest heartbeat is due */
+static void beat_reached(struct consumer *c, struct feed *feed)
+{
+	if (feed->due < 0 || feed->next < feed->due || feed->state != FEED_RUNNING)
+		return;
+	feed->due = -1;
+	fill_heartbeat(&c->fill, feed, &c->beats.newest);
+	c->open = true;
+}
+
+/* a look at the topic of heartbeats, now and then. Return: 0, negative */
+static int consumer_beats(struct consumer *c, struct error *err)
+{
+	struct mono now = mono_now();
+	int r = 0;
+
+	if (!c->fill.frames || mono_diff_us(now, c->last_beats) < BEATS_MS * 1000)
+		return 0;
+	c->last_beats = now;
+	if (!c->beats.rk)
+		r = beats_open(&c->beats, c->ctx, err);
+	if (r == 0)
+		r = beats_poll(&c->beats, err);
+	if (r != 0)
+		return r < 0 ? r : 0; /* the reader has not made it yet */
+	group_heard(c);
+	for (struct feed *feed = c->feeds; feed; feed = feed->next_feed)
+		beat_reached(c, feed);
+	return 0;
+}
+
 /* messages */
 
 static struct feed *consumer_feed(struct consumer *c, const rd_kafka_message_t *in)
@@ -115,8 +149,14 @@ static struct feed *consumer_feed(struct consumer *c, const rd_kafka_message_t *
 }
 
 /* no headers of ours: in the stream's own topic nobody else has business, elsewhere others may write what they like */
-static int consumer_stranger(struct consumer *c, struct feed *feed, int64_t offset, struct error *err)
+static int consumer_stranger(
+	struct consumer *c, struct feed *feed, int64_t offset, bool tombstone, struct error *err)
 {
+	/* the message behind a delete, for compaction */
+	if (c->fill.frames && tombstone && feed->stored < 0) {
+		feed->next = offset + 1;
+		return 0;
+	}
 	if (feed->stored >= 0 && offset >= feed->stored)
 		return feed_resync(feed, err, "KAFKA-LOG-CHANGED",
 			"the message at offset %" PRId64 " is not of sluice, but was applied from there",
@@ -147,6 +187,7 @@ static int consumer_take(struct consumer *c, struct feed *feed, const struct mes
 	if (fill_take(&c->fill, feed, &taken, err) < 0)
 		return -1;
 	c->open = true;
+	beat_reached(c, feed);
 	if (batch_is_full(feed->batch))
 		close_all(c);
 	return 0;
@@ -181,7 +222,7 @@ static int consumer_message(struct consumer *c, const rd_kafka_message_t *in, st
 		return error_where(
 			err, "topic %s partition %d", feed->partition.topic, (int)feed->partition.id);
 	if (r > 0)
-		return consumer_stranger(c, feed, msg.offset, err);
+		return consumer_stranger(c, feed, msg.offset, msg.key && !msg.value, err);
 	if (feed_judge(feed, &stamp, msg.offset, &verdict, err) < 0)
 		return -1;
 	switch (verdict) {
@@ -296,6 +337,7 @@ static int consumer_quiet(struct consumer *c, struct error *err)
 
 	group_chores(c);
 	consumer_hasten(c);
+	group_seek_topics(c);
 	if (!c->down_since.us || mono_diff_us(mono_now(), c->down_since) < DOWN_MS * 1000)
 		return 0;
 	code = rd_kafka_metadata(c->rk, 0, NULL, &meta, 1000);
@@ -345,6 +387,8 @@ static int consumer_recv(struct transport_reader *t, int timeout_ms, struct batc
 		*ret = ready_take(c);
 		if (*ret)
 			return 0;
+		if (consumer_beats(c, err) < 0)
+			return -1;
 		if (c->fill.pool && !block_pool_available(c->fill.pool, BATCH_ROOM))
 			return consumer_short(c, timeout_ms, ret);
 		r = consumer_poll(c, c->open ? 0 : mono_until_ms(until, mono_now()), err);
@@ -401,6 +445,7 @@ static void consumer_free(struct transport_reader *t)
 			rd_kafka_queue_destroy(c->queue);
 		rd_kafka_destroy(c->rk);
 	}
+	beats_fini(&c->beats);
 	while ((batch = c->ready)) {
 		c->ready = batch->next;
 		batch_free(batch);
@@ -440,5 +485,6 @@ struct transport_reader *transport_kafka_reader_new(const struct context *ctx, s
 	c->fill.codec = kafka_codec(ctx, "");
 	c->fill.pool = pool;
 	c->fill.frames = ctx->cfg->transport.kafka.layout == LAYOUT_TABLES;
+	c->base.spread = c->fill.frames;
 	return &c->base;
 }

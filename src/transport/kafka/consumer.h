@@ -11,6 +11,7 @@
 
 #include <sluice/transport.h>
 
+#include "beats.h"
 #include "fill.h"
 #include "kafka.h"
 #include "schemas.h"
@@ -31,7 +32,10 @@ struct consumer {
 	atomic_bool woken;
 	struct schemas *schemas;
 	struct fill fill;
-	struct arena scratch; /* of stamps; emptied now and then */
+	struct beats beats; /* layout tables */
+	struct mono last_beats;
+	uint32_t seen_partitions; /* of all topics of rows, when they were looked at last */
+	struct arena scratch;	  /* of stamps; emptied now and then */
 	struct feed *feeds;
 	struct {
 		rd_kafka_topic_t *topic;
@@ -52,7 +56,7 @@ struct consumer {
 	uint64_t polled; /* messages */
 	size_t most_waiting;
 	struct mono last_hasten;
-	struct mono last_chores, last_commit;
+	struct mono last_chores, last_commit, last_look;
 	struct log_limit strangers;
 };
 
@@ -73,6 +77,11 @@ struct feed *group_feed(const struct consumer *c, const char *topic, int32_t id)
 /** group_handed() - notes a batch that goes to the applier; group_acked() - all up to seq is durable at the target. */
 void group_handed(struct consumer *c, const struct batch *batch);
 void group_acked(struct consumer *c, uint64_t seq);
+/** group_heard() - the newest heartbeat is due in every partition of ours that has not had it, once its end of now is reached.
+ * Blocks: a round trip. */
+void group_heard(struct consumer *c);
+/** group_seek_topics() - layout tables: looks for new topics while there are fewer than the reader says. */
+void group_seek_topics(struct consumer *c);
 /** group_chores() - once a second at most: tells the group how far we are, and the status how far behind. */
 void group_chores(struct consumer *c);
 /** group_leave() - leaves it; nothing is told to the applier any more. */

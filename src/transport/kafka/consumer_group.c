@@ -23,9 +23,11 @@
 
 #include "consumer.h"
 
-#define COMMIT_MS    5000
-#define CHORES_MS    1000
-#define HANDED_FIRST 64u
+#define COMMIT_MS     5000
+#define CHORES_MS     1000
+#define HEARD_WAIT_MS 1000
+#define LOOK_MS	      500
+#define HANDED_FIRST  64u
 
 struct feed *group_feed(const struct consumer *c, const char *topic, int32_t id)
 {
@@ -347,6 +349,65 @@ int group_drop(struct consumer *c, const struct partition *partition, struct err
 	return 0;
 }
 
+void group_heard(struct consumer *c)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
+	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+
+	for (const struct feed *feed = c->feeds; feed; feed = feed->next_feed) {
+		if (feed->state == FEED_RUNNING && feed->due < 0 && feed->beat != c->beats.no)
+			rd_kafka_topic_partition_list_add(list, feed->partition.topic, feed->partition.id)
+				->offset = RD_KAFKA_OFFSET_END;
+	}
+	if (list->cnt)
+		code = rd_kafka_offsets_for_times(c->rk, list, HEARD_WAIT_MS);
+	for (int i = 0; !code && i < list->cnt; i++) {
+		const rd_kafka_topic_partition_t *end = &list->elems[i];
+		struct feed *feed = group_feed(c, end->topic, end->partition);
+
+		if (feed && !end->err && end->offset >= 0) {
+			feed->due = end->offset;
+			feed->beat = c->beats.no;
+			feed->high = end->offset;
+		}
+	}
+	rd_kafka_topic_partition_list_destroy(list);
+}
+
+/* does a topic hold rows of this log? the same as the pattern says */
+static bool is_rows(const char *prefix, const char *topic)
+{
+	size_t len = strlen(prefix);
+	const char *dot;
+
+	if (strncmp(topic, prefix, len) || topic[len] != '.')
+		return false;
+	topic += len + 1;
+	dot = strchr(topic, '.');
+	return dot && dot > topic && dot[1] && !strchr(dot + 1, '.');
+}
+
+void group_seek_topics(struct consumer *c)
+{
+	const struct rd_kafka_metadata *meta = NULL;
+	struct mono now = mono_now();
+	uint32_t wanted = c->beats.newest.partitions;
+
+	if (!c->fill.frames || (wanted && c->seen_partitions >= wanted) ||
+		mono_diff_us(now, c->last_look) < LOOK_MS * 1000)
+		return;
+	c->last_look = now;
+	/* the answer makes the client compare all topics with what we have subscribed to */
+	if (rd_kafka_metadata(c->rk, 1, NULL, &meta, HEARD_WAIT_MS))
+		return;
+	c->seen_partitions = 0;
+	for (int i = 0; i < meta->topic_cnt; i++) {
+		if (is_rows(c->ctx->cfg->transport.kafka.prefix, meta->topics[i].topic))
+			c->seen_partitions += (uint32_t)meta->topics[i].partition_cnt;
+	}
+	rd_kafka_metadata_destroy(meta);
+}
+
 void group_handed(struct consumer *c, const struct batch *batch)
 {
 	struct feed *feed = feed_of(c, batch->partition);
@@ -364,11 +425,12 @@ void group_handed(struct consumer *c, const struct batch *batch)
 		c->cap_handed = cap;
 		c->handed_from = 0;
 	}
+	feed->handed = batch->records[batch->n_records - 1].offset + 1;
 	c->handed[(c->handed_from + c->n_handed++) % c->cap_handed] = (struct handed){
 		.seq = batch->seq,
 		.feed = feed,
 		.rule = feed->rule,
-		.offset = batch->records[batch->n_records - 1].offset + 1,
+		.offset = feed->handed,
 	};
 }
 
@@ -419,7 +481,9 @@ static void group_lags(struct consumer *c)
 	}
 	status_lock(st);
 	for (struct feed *feed = c->feeds; feed; feed = feed->next_feed) {
-		int64_t behind = feed->high - feed->acked;
+		/* marks, and what does not count, is nothing that the target will have */
+		bool all = !feed->batch && feed->acked >= feed->handed;
+		int64_t behind = feed->high - (all && feed->next > feed->acked ? feed->next : feed->acked);
 
 		log_lag_set(st, &feed->partition, feed->state != FEED_RUNNING ? -1 : behind > 0 ? behind : 0);
 	}

@@ -43,8 +43,11 @@ void feed_reset(struct feed *feed)
 		.rule = feed->rule + 1,
 		.next = -1,
 		.stored = -1,
+		.taken = -1,
+		.handed = -1,
 		.acked = -1,
 		.high = -1,
+		.due = -1,
 	};
 }
 
@@ -88,7 +91,8 @@ static int begin_behind(
 		return feed_resync(feed, err, "KAFKA-LOG-GONE",
 			"offset %lld comes next, but it begins at %lld: retention or an operator deleted records",
 			(long long)progress->offset + 1, (long long)low);
-	feed->acked = progress->offset + 1;
+	feed->taken = progress->offset;
+	feed->acked = feed->handed = progress->offset + 1;
 	feed->next = progress->offset;
 	if (progress->offset >= low)
 		feed->stored = progress->offset;
@@ -147,6 +151,7 @@ static int judge_chain(struct feed *feed, const struct stamp *stamp, int64_t off
 {
 	if (follows(feed, stamp)) {
 		feed->last = stamp->pos;
+		feed->taken = offset;
 		*ret = FEED_TAKE;
 		return 0;
 	}
@@ -210,6 +215,7 @@ int feed_judge(struct feed *feed, const struct stamp *stamp, int64_t offset, enu
 	if (stamp->op == RECORD_SCHEMA)
 		return 0;
 	if (!stamp->has_pos) {
+		feed->taken = offset;
 		*ret = FEED_TAKE;
 		return 0;
 	}

@@ -37,9 +37,13 @@ struct feed {
 		int64_t offset;	     /* of its last message */
 		int64_t at_ms;	     /* when that was produced */
 	} frame;	/* n_records > 0: a BEGIN of our own stands in the batch without its END */
+	int64_t taken;	/* offset of the last message that counted; < 0 = none */
+	int64_t handed; /* offset behind what the applier has got */
 	int64_t acked;	/* offset behind what is durable at the target; < 0 = nothing yet */
 	bool committed; /* the group was told about acked */
 	int64_t high;	/* end of the partition when it was last heard of; < 0 = unknown */
+	int64_t due;	/* layout tables: a heartbeat is due once this is reached; < 0 = none */
+	uint64_t beat;	/* its number, or that of the last one */
 	uint64_t rule;	/* grows with every feed_reset() */
 	struct feed *next_feed;
 };

@@ -9,7 +9,11 @@
  * have marks of their own.
  */
 
+#include <stdlib.h>
+
 #include "fill.h"
+
+#define PARTITIONS "partitions=" /* see tables.c */
 
 static bool is_framed(enum record_op op)
 {
@@ -85,6 +89,13 @@ void fill_open(const struct fill *fill, struct feed *feed)
 	feed->batch->filled = mono_now();
 }
 
+uint32_t fill_partitions(const struct stamp *stamp)
+{
+	if (strncmp(stamp->options, PARTITIONS, strlen(PARTITIONS)))
+		return 0;
+	return (uint32_t)strtoul(stamp->options + strlen(PARTITIONS), NULL, 10);
+}
+
 /* what travels in the stamp and not in the value */
 static void stamped(struct record *rec, const struct stamp *stamp, struct arena *arena)
 {
@@ -107,6 +118,11 @@ static void stamped(struct record *rec, const struct stamp *stamp, struct arena 
 
 		begin->options = arena_dup(arena, stamp->options, strlen(stamp->options) + 1);
 		rec->begin = begin;
+	} else if (rec->op == RECORD_TRUNCATE) {
+		struct record_truncate *truncate = arena_dup(arena, rec->truncate, sizeof(*truncate));
+
+		truncate->partitions = fill_partitions(stamp);
+		rec->truncate = truncate;
 	}
 }
 
@@ -134,6 +150,24 @@ int fill_take(const struct fill *fill, struct feed *feed, const struct taken *ta
 			err, "topic %s partition %d", feed->partition.topic, (int)feed->partition.id);
 	stamped(rec, stamp, &batch->arena);
 	return 0;
+}
+
+void fill_heartbeat(const struct fill *fill, struct feed *feed, const struct record_heartbeat *beat)
+{
+	struct record_heartbeat *copy;
+	struct record *rec;
+
+	fill_open(fill, feed);
+	frame_end(feed);
+	copy = arena_dup(&feed->batch->arena, beat, sizeof(*beat));
+	if (beat->resume.len)
+		copy->resume.data = arena_dup(&feed->batch->arena, beat->resume.data, beat->resume.len);
+	rec = batch_add(feed->batch);
+	rec->op = RECORD_HEARTBEAT;
+	rec->heartbeat = copy;
+	/* the partition stands where it stood: what is stored there has to be one of its own messages */
+	rec->pos = feed->last;
+	rec->offset = feed->taken;
 }
 
 struct batch *fill_close(struct feed *feed)

@@ -24,6 +24,12 @@ struct fill {
 /** fill_take() - appends a record to the feed's batch, which is made when there is none. Return: 0; negative: DATA. */
 int fill_take(const struct fill *fill, struct feed *feed, const struct taken *taken, struct error *err);
 
+/** fill_partitions() - the number that a stamp's options name; 0 = none. Pure. */
+uint32_t fill_partitions(const struct stamp *stamp);
+
+/** fill_heartbeat() - appends a heartbeat of our own: all that the source had committed by then is before it. */
+void fill_heartbeat(const struct fill *fill, struct feed *feed, const struct record_heartbeat *beat);
+
 /** fill_close() - the feed's batch, complete and the caller's; NULL = there is nothing in it. */
 struct batch *fill_close(struct feed *feed);
 

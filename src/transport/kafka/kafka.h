@@ -97,5 +97,8 @@ int kafka_topics_ensure(rd_kafka_t *rk, const struct context *ctx, const struct 
 int state_kafka_new(const struct context *ctx, struct state **ret, struct error *err);
 /** state_kafka_reign() - what set() and remove() stamp from now on; without one they are refused. */
 void state_kafka_reign(struct state *state, struct reign reign);
+/** state_kafka_each() - gives each value whose key begins with prefix, NUL-terminated. each: negative ends it. */
+int state_kafka_each(struct state *state, const char *prefix,
+	int (*each)(void *arg, const char *value, struct error *err), void *arg, struct error *err);
 /** state_kafka_free() - NULL is allowed; returns NULL. */
 struct state *state_kafka_free(struct state *state);

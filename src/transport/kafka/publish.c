@@ -76,8 +76,7 @@ static void describe(struct writer *w, const struct relation *rel, struct messag
 	stamp_write(&stamp, &w->text, msg);
 }
 
-/* Return: 0 = the relation is acked; TRANSPORT_FULL = on its way; negative */
-static int put_relation(struct writer *w, struct relation *rel, struct error *err)
+int publish_relation(struct writer *w, struct relation *rel, struct error *err)
 {
 	struct message msg;
 	int r;
@@ -90,7 +89,7 @@ static int put_relation(struct writer *w, struct relation *rel, struct error *er
 	if (SLUICE_FAULT_POINT("transport.kafka.relation"))
 		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point transport.kafka.relation");
 	w->schema.sent.us = 0;
-	r = writer_produce(w, w->schemas, &msg, &w->schema, err);
+	r = writer_produce(w, (struct place){ w->schemas, 0 }, &msg, &w->schema, err);
 	if (r != 0)
 		return r;
 	note_published(w, rel);
@@ -99,16 +98,16 @@ static int put_relation(struct writer *w, struct relation *rel, struct error *er
 
 static int put_relations(struct writer *w, const struct record *rec, struct error *err)
 {
-	int r = rec->rel ? put_relation(w, rec->rel, err) : 0;
+	int r = rec->rel ? publish_relation(w, rec->rel, err) : 0;
 
 	if (rec->op != RECORD_TRUNCATE)
 		return r;
 	for (uint32_t i = 0; r == 0 && i < rec->truncate->n_relations; i++)
-		r = put_relation(w, rec->truncate->relations[i], err);
+		r = publish_relation(w, rec->truncate->relations[i], err);
 	return r;
 }
 
-static bool in_transaction(const struct record *rec)
+bool publish_in_transaction(const struct record *rec)
 {
 	switch ((enum record_op)rec->op) {
 	case RECORD_BEGIN:
@@ -131,18 +130,17 @@ static bool in_transaction(const struct record *rec)
 	return false;
 }
 
-static struct stamp stamp_of(const struct writer *w, const struct record *rec)
+static struct stamp stamp_of(const struct writer *w, const struct record *rec, const struct publish_at *at)
 {
 	struct stamp stamp = {
 		.op = rec->op,
 		.flags = rec->flags,
 		.has_pos = rec->op != RECORD_READ && rec->op != RECORD_CHUNK,
-		/* what stands outside of transactions keeps the place of what came before it */
-		.pos = in_transaction(rec) ? rec->pos : w->prev,
-		.prev = w->prev,
+		.pos = at->pos,
+		.prev = at->prev,
 		.reign = w->reign,
 		.identity = w->identity,
-		.options = "",
+		.options = at->options ? at->options : "",
 		.fingerprint = rec->rel ? rec->rel->fingerprint : 0,
 	};
 
@@ -155,31 +153,55 @@ static struct stamp stamp_of(const struct writer *w, const struct record *rec)
 	return stamp;
 }
 
-static int encode(struct writer *w, const struct record *rec, struct message *msg, struct error *err)
+int publish_encode(struct writer *w, const struct record *rec, struct codec_output *ret, struct error *err)
 {
-	struct codec_output out = { .out = &w->output };
-	struct stamp stamp = stamp_of(w, rec);
 	/* a copied row is of no transaction: its time is that of reading it */
 	struct codec_transaction now = { .commit_time = wall_now() };
 	const struct codec_transaction *tx = w->in_tx ? &w->tx : rec->op == RECORD_READ ? &now : NULL;
 
 	buf_clear(&w->output);
+	*ret = (struct codec_output){ .out = &w->output };
+	return w->codec->ops->encode(w->codec, rec, tx, ret, err);
+}
+
+static void header_put(
+	const struct writer *w, struct message *msg, const char *name, const struct codec_slice *slice)
+{
+	if (!slice->null)
+		msg->headers[msg->n_headers++] =
+			(struct message_header){ name, w->output.data + slice->at, slice->len };
+}
+
+void publish_message(struct writer *w, const struct record *rec, const struct codec_output *out,
+	const struct publish_at *at, struct message *ret)
+{
+	struct stamp stamp = stamp_of(w, rec, at);
+
 	buf_clear(&w->text);
-	if (w->codec->ops->encode(w->codec, rec, tx, &out, err) < 0)
+	*ret = (struct message){ 0 };
+	stamp_write(&stamp, &w->text, ret);
+	if (!out->key.null) {
+		ret->key = w->output.data + out->key.at;
+		ret->key_len = out->key.len;
+	}
+	if (at->mark) {
+		header_put(w, ret, "sluice.body", &out->value);
+	} else if (!out->value.null) {
+		ret->value = w->output.data + out->value.at;
+		ret->value_len = out->value.len;
+	}
+	header_put(w, ret, "sluice.exact", &out->exact);
+}
+
+static int encode(struct writer *w, const struct record *rec, struct message *msg, struct error *err)
+{
+	/* what stands outside of transactions keeps the place of what came before it */
+	struct publish_at at = { .pos = publish_in_transaction(rec) ? rec->pos : w->prev, .prev = w->prev };
+	struct codec_output out;
+
+	if (publish_encode(w, rec, &out, err) < 0)
 		return -1;
-	*msg = (struct message){ 0 };
-	stamp_write(&stamp, &w->text, msg);
-	if (!out.key.null) {
-		msg->key = w->output.data + out.key.at;
-		msg->key_len = out.key.len;
-	}
-	if (!out.value.null) {
-		msg->value = w->output.data + out.value.at;
-		msg->value_len = out.value.len;
-	}
-	if (!out.exact.null)
-		msg->headers[msg->n_headers++] = (struct message_header){ "sluice.exact",
-			w->output.data + out.exact.at, out.exact.len };
+	publish_message(w, rec, &out, &at, msg);
 	return 0;
 }
 
@@ -203,21 +225,29 @@ int publish_where(const struct writer *w, const struct message *msg, struct erro
 	return -1;
 }
 
+int publish_fails(const struct record *rec, struct error *err)
+{
+	return rec->rel ? where(rec->rel, rec->pos, err) : -1;
+}
+
 int publish_put(struct writer *w, const struct record *rec, struct ticket *ticket, struct error *err)
 {
 	struct message msg;
-	int r = put_relations(w, rec, err);
+	int r;
 
+	if (w->tables)
+		return tables_put(w, rec, ticket, err);
+	r = put_relations(w, rec, err);
 	if (r != 0 || rec->op == RECORD_SCHEMA) /* it has its topic, and nothing to say in this one */
 		return r;
 	if (encode(w, rec, &msg, err) < 0)
-		return rec->rel ? where(rec->rel, rec->pos, err) : -1;
+		return publish_fails(rec, err);
 	if (SLUICE_FAULT_POINT("transport.kafka.produce"))
 		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point transport.kafka.produce");
-	r = writer_produce(w, w->changes, &msg, ticket, err);
+	r = writer_produce(w, (struct place){ w->root, 0 }, &msg, ticket, err);
 	if (r < 0)
 		return where(rec->rel, rec->pos, err);
-	if (r == 0 && in_transaction(rec))
+	if (r == 0 && publish_in_transaction(rec))
 		w->prev = rec->pos;
 	return r;
 }
@@ -254,27 +284,34 @@ static bool is_written(const struct writer *w, const struct record *rec)
 {
 	const struct tail *tail = &w->tail;
 
-	if (!in_transaction(rec))
+	if (!publish_in_transaction(rec))
 		return w->behind;
 	if (tail->aborted && rec->pos.major == tail->last.major)
 		return false;
 	return position_compare(rec->pos, tail->last) <= 0;
 }
 
+void publish_begin(struct writer *w, const struct record *rec)
+{
+	w->tx = (struct codec_transaction){
+		.xid = rec->begin->xid,
+		.commit_time = rec->begin->commit_time,
+		.now = wall_now(),
+	};
+	w->in_tx = true;
+}
+
 int publish_next(struct writer *w, const struct record *rec, struct ticket *ticket, struct error *err)
 {
 	int r = 0;
 
+	if (w->tables)
+		return tables_next(w, rec, ticket, err);
 	if (rec->op == RECORD_BEGIN) {
 		r = meet_tail(w, rec, ticket, err);
 		if (r != 0)
 			return r;
-		w->tx = (struct codec_transaction){
-			.xid = rec->begin->xid,
-			.commit_time = rec->begin->commit_time,
-			.now = wall_now(),
-		};
-		w->in_tx = true;
+		publish_begin(w, rec);
 	}
 	if (!is_written(w, rec))
 		r = publish_put(w, rec, ticket, err);

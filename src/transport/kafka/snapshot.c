@@ -188,6 +188,11 @@ static int copy_plan(struct snapshot_sink *base, const struct snapshot_source *s
 
 	if (!src->n_tables)
 		return 0;
+	/* all topics are there before the first row: appliers come to know them at once */
+	for (uint32_t i = 0; i < src->n_tables; i++) {
+		if (copy->out->ops->partitions(copy->out, src->tables[i].rel, err) < 0)
+			return -1;
+	}
 	r = store_tables(copy, src, err);
 	if (r < 0 || mode == SCHEMA_EXISTING)
 		return r;
@@ -247,13 +252,19 @@ static int copy_table_begin(struct snapshot_sink *base, struct snapshot_table *t
 {
 	struct copy *copy = (struct copy *)base;
 	struct copy_table *own = table->target;
-	int r;
+	int r, n;
 
 	if (!own)
 		own = table->target = calloc(1, sizeof(*own));
 	if (!own)
 		abort();
-	*own = (struct copy_table){ .partitions = copy->out->ops->partitions(copy->out, table->rel) };
+	if (turn_take(copy, err) < 0)
+		return -1;
+	n = copy->out->ops->partitions(copy->out, table->rel, err);
+	turn_give(copy);
+	if (n < 0)
+		return -1;
+	*own = (struct copy_table){ .partitions = (uint32_t)n };
 	atomic_store(&table->spoilt, false);
 	table->format = SNAPSHOT_RECORDS;
 	if (next_attempt(copy, table, &own->attempt, err) < 0)

@@ -21,8 +21,8 @@ struct snapshot_out_ops {
 		struct error *err);
 	/** settle() - waits until all that was put is acked. Return: 0, negative. */
 	int (*settle)(struct snapshot_out *out, const atomic_bool *cancel, struct error *err);
-	/** partitions() - of the relation's rows; at least 1. */
-	uint32_t (*partitions)(struct snapshot_out *out, const struct relation *rel);
+	/** partitions() - of the relation's rows; at least 1. Blocks: while their topic is made. Return: the number, negative. */
+	int (*partitions)(struct snapshot_out *out, struct relation *rel, struct error *err);
 };
 
 struct snapshot_out {

@@ -219,6 +219,30 @@ static int state_kafka_remove(struct state *base, const char *prefix, struct err
 	return r;
 }
 
+int state_kafka_each(struct state *base, const char *prefix,
+	int (*each)(void *arg, const char *value, struct error *err), void *arg, struct error *err)
+{
+	struct state_kafka *st = (struct state_kafka *)(void *)base;
+	_cleanup_(buf_freep) struct buf name = BUF_INIT;
+	_cleanup_(buf_freep) struct buf value = BUF_INIT;
+	int r = 0;
+
+	message_key(st, prefix, &name);
+	name.len -= 2; /* the closing quote and brace */
+	pthread_mutex_lock(&st->lock);
+	for (uint32_t i = 0; r == 0 && i < st->n; i++) {
+		const struct entry *entry = &st->entries[i];
+
+		if (entry->removed || strncmp(entry->key, (const char *)name.data, name.len) != 0)
+			continue;
+		buf_clear(&value);
+		buf_put(&value, entry->value, entry->len);
+		r = each(arg, buf_str(&value), err);
+	}
+	pthread_mutex_unlock(&st->lock);
+	return r;
+}
+
 static const struct state_ops state_kafka_ops = {
 	.get = state_kafka_get,
 	.set = state_kafka_set,

@@ -15,6 +15,9 @@
  * stopped and woke up. Such a producer holds a bounded number of messages and bytes (KAFKA_QUEUE_…). So a window is
  * wide enough once it holds more of K than that, or begins at K's FENCE. This does not depend on how many others woke up.
  *
+ * Where it is known that nobody has written a FENCE behind K's but us (route.c), there is no such R: the last record of K is the
+ * tail, however small the window.
+ *
  * Within the window the same rules hold as for appliers: a record counts when it is of the reign that rules and follows from
  * the record that counted before it; one at or below that was written twice.
  */
@@ -28,6 +31,7 @@
 #include "tail.h"
 
 #define SCAN_MESSAGES 16384 /* the first window */
+#define SCAN_SOLE     64    /* the same where any record will do */
 #define SCRATCH_BYTES ((size_t)256 * 1024)
 /* the client's bound counts values only, and lets the one that passes it in */
 #define QUEUE_BYTES ((uint64_t)KAFKA_QUEUE_KBYTES * 1024 + (UINT64_C(64) << 20))
@@ -153,7 +157,11 @@ int tail_take(struct tail *tail, const struct message *msg, struct arena *arena,
 
 bool tail_whole(const struct tail *tail)
 {
-	bool wide = tail->known_records > KAFKA_QUEUE_MESSAGES || tail->known_bytes > QUEUE_BYTES;
+	bool wide;
+
+	if (tail->sole)
+		return tail->started && !tail->torn;
+	wide = tail->known_records > KAFKA_QUEUE_MESSAGES || tail->known_bytes > QUEUE_BYTES;
 
 	return wide && !tail->torn && tail->found && tail->resume.len &&
 	       (!tail_inside(tail) || tail->begun == tail->last.major);
@@ -187,6 +195,7 @@ static int scan_from(rd_kafka_t *rk, const struct context *ctx, const struct tai
 
 	tail_fini(ret);
 	tail_init(ret, request->known.reign);
+	ret->sole = request->sole;
 	r = kafka_scan(rk, ctx, &range, scan_take, &scan, err);
 	arena_reset(&scan.scratch);
 	return r;
@@ -231,7 +240,8 @@ static int tail_judge(const struct tail_request *request, const struct tail *tai
 			request, err, "it holds records, but the state topic does not know who wrote them");
 	if (known->reign.number && !tail->started)
 		return tail_lost(request, err, "the record that says where to go on was deleted");
-	if (known->reign.number && request->low > known->fence && tail->found && !tail->resume.len)
+	if (known->reign.number && !request->rows && request->low > known->fence && tail->found &&
+		!tail->resume.len)
 		return tail_lost(request, err, "the record that says from where to go on was deleted");
 	return 0;
 }
@@ -241,11 +251,11 @@ int tail_find(
 {
 	const struct reign_known *known = &request->known;
 	int64_t first = known->reign.number && known->fence > request->low ? known->fence : request->low;
-	int64_t back = SCAN_MESSAGES, from;
-	rd_kafka_t *rk = NULL;
+	int64_t back = request->sole ? SCAN_SOLE : SCAN_MESSAGES, from;
+	rd_kafka_t *rk = request->rk;
 	int r = tail_check(request, err);
 
-	if (r == 0)
+	if (r == 0 && !rk)
 		r = kafka_reader_client(ctx, "tail", &rk, err);
 	while (r == 0) {
 		if (SLUICE_FAULT_POINT("transport.kafka.tail")) {
@@ -258,7 +268,7 @@ int tail_find(
 			break;
 		back *= 4;
 	}
-	if (rk)
+	if (rk && rk != request->rk)
 		rd_kafka_destroy(rk);
 	return r == 0 ? tail_judge(request, ret, err) : r;
 }

@@ -17,6 +17,7 @@ struct reign_known {
 
 struct tail {
 	struct reign known;	/* as given to tail_init() */
+	bool sole;		/* as in struct tail_request */
 	uint64_t known_records; /* seen of it, and their bytes; see tail_whole() */
 	uint64_t known_bytes;
 	struct reign current;	  /* at the end of what was read; number 0 = nobody has written yet */
@@ -47,10 +48,13 @@ bool tail_inside(const struct tail *tail);
 bool tail_whole(const struct tail *tail);
 
 struct tail_request {
+	rd_kafka_t *rk; /* to read with; NULL = one is made for this */
 	const char *topic;
 	int32_t partition;
 	struct reign_known known;
 	int64_t low, end; /* start of the partition; the offset of our own FENCE */
+	bool rows;	  /* a partition of rows, in layout tables: there is no resume point in it */
+	bool sole;	  /* nobody but us has written a FENCE since known.reign did */
 };
 /**
  * tail_find() - reads back from request->end until the tail is known.

@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Making a log ours:
+ * Making a log ours. Its root is the topic of changes, or that of heartbeats in layout tables, where each table's topic is
+ * taken over when it is first written (route.c):
  *   1. the state topic tells the newest reign K that has written records;
  *   2. FENCE(n, random id) with n above K's number, acked: from its offset on, no other reign's records count;
  *   3. the state topic once more: whoever wrote records before our FENCE is in it by now;
@@ -20,6 +21,7 @@
 
 #include <sluice/fault.h>
 
+#include "topics.h"
 #include "writer.h"
 
 #define ATTEMPTS 20
@@ -29,15 +31,15 @@ static int fault(const char *name, struct error *err)
 	return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point %s", name);
 }
 
-/* a FENCE or CONTINUE, acked; *ret_offset is its own */
-static int put_mark(struct writer *w, uint8_t op, int64_t *ret_offset, struct error *err)
+int writer_mark(struct writer *w, struct place place, uint8_t op, const struct tail *tail,
+	struct position prev, struct ticket *ticket, struct error *err)
 {
 	struct stamp stamp = {
 		.op = op,
 		.reign = w->reign,
 		.has_pos = true,
-		.pos = w->prev,
-		.prev = w->prev,
+		.pos = prev,
+		.prev = prev,
 		.identity = w->identity,
 		.options = "",
 	};
@@ -45,16 +47,26 @@ static int put_mark(struct writer *w, uint8_t op, int64_t *ret_offset, struct er
 	int r;
 
 	if (op == STAMP_CONTINUE) {
-		stamp.resume = resume_box_get(&w->tail.resume);
-		if (tail_inside(&w->tail) && w->tail.begun == w->tail.last.major)
-			stamp.options = w->tail.options;
+		stamp.resume = resume_box_get(&tail->resume);
+		if (tail_inside(tail) && tail->begun == tail->last.major)
+			stamp.options = tail->options;
 	}
 	buf_clear(&w->text);
 	stamp_write(&stamp, &w->text, &msg);
+	while ((r = writer_produce(w, place, &msg, ticket, err)) == TRANSPORT_FULL) {
+		if (writer_settle(w, ticket, w->ctx->stop, err) < 0)
+			return -1;
+	}
+	return r;
+}
+
+/* the root's, acked; *ret_offset is its own */
+static int put_mark(struct writer *w, uint8_t op, int64_t *ret_offset, struct error *err)
+{
+	int r;
+
 	w->own = (struct ticket){ 0 };
-	r = writer_produce(w, w->changes, &msg, &w->own, err);
-	if (r == TRANSPORT_FULL)
-		r = error_set(err, ERROR_BUG, "KAFKA-QUEUE", "a new producer's queue is full");
+	r = writer_mark(w, (struct place){ w->root, 0 }, op, &w->tail, w->prev, &w->own, err);
 	if (r == 0)
 		r = writer_settle(w, &w->own, w->ctx->stop, err);
 	*ret_offset = w->own.offset;
@@ -95,7 +107,7 @@ static void raise_above(struct writer *w, uint64_t number)
 /* steps 2 to 4. Return: 0 = the log is ours; 1 = another reign was there first; negative */
 static int fence(struct writer *w, int64_t *ret_offset, struct error *err)
 {
-	struct tail_request request = { .topic = w->changes_name };
+	struct tail_request request = { .topic = w->root_name };
 	int64_t high = 0;
 	int r;
 
@@ -110,9 +122,9 @@ static int fence(struct writer *w, int64_t *ret_offset, struct error *err)
 		raise_above(w, request.known.reign.number);
 		return 1;
 	}
-	r = kafka_bounds(w->rk, w->changes_name, 0, &request.low, &high, err);
+	r = kafka_bounds(w->rk, w->root_name, 0, &request.low, &high, err);
 	if (r == 1)
-		return kafka_error(err, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, "topic %s", w->changes_name);
+		return kafka_error(err, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, "topic %s", w->root_name);
 	if (r < 0 || tail_find(w->ctx, &request, &w->tail, err) < 0)
 		return -1;
 	if (w->tail.current.number < w->reign.number)
@@ -128,8 +140,7 @@ static int check_identity(const struct writer *w, struct error *err)
 	if (!*stored || strcmp(stored, w->identity) == 0)
 		return 0;
 	error_set(err, ERROR_FATAL, "RESYNC-IDENTITY",
-		"topic %s holds records of source %s, this source is %s", w->changes_name, stored,
-		w->identity);
+		"topic %s holds records of source %s, this source is %s", w->root_name, stored, w->identity);
 	error_remedy(err,
 		"copy anew with a new transport.kafka.prefix, or point source.uri at the stream's source");
 	return error_exit(err, EXIT_RESYNC);
@@ -156,22 +167,18 @@ static int go_on(struct writer *w, int64_t fence_offset, struct error *err)
 
 static int connect_all(struct writer *w, struct error *err)
 {
-	const struct kafka_topic topics[] = {
-		{ w->state_name, 1, true },
-		{ w->schemas_name, 1, true },
-		{ w->changes_name, 1, false },
-		{ w->letters_name, 1, false },
-	};
+	struct topic_set topics;
 	static const uint64_t one = 1;
 	rd_kafka_queue_t *queue;
 
+	topic_set(w->ctx->cfg, &topics);
 	if (kafka_producer(w->ctx, "reader", w, writer_delivered, &w->rk, err) < 0 ||
-		kafka_topics_ensure(w->rk, w->ctx, topics, sizeof(topics) / sizeof(topics[0]), err) < 0)
+		kafka_topics_ensure(w->rk, w->ctx, topics.items, topics.n, err) < 0)
 		return -1;
-	w->changes = rd_kafka_topic_new(w->rk, w->changes_name, NULL);
+	w->root = rd_kafka_topic_new(w->rk, w->root_name, NULL);
 	w->schemas = rd_kafka_topic_new(w->rk, w->schemas_name, NULL);
-	if (!w->changes || !w->schemas)
-		return kafka_error(err, rd_kafka_last_error(), "opening topic %s", w->changes_name);
+	if (!w->root || !w->schemas)
+		return kafka_error(err, rd_kafka_last_error(), "opening topic %s", w->root_name);
 	queue = rd_kafka_queue_get_main(w->rk);
 	rd_kafka_queue_io_event_enable(queue, w->base.reader_fd, &one, sizeof(one));
 	rd_kafka_queue_destroy(queue);
@@ -191,7 +198,7 @@ int writer_take_over(struct writer *w, struct error *err)
 		r = fence(w, &offset, err);
 	if (r == 1)
 		return error_set(err, ERROR_TRANSIENT, "KAFKA-REIGN",
-			"topic %s: others take it over again and again", w->changes_name);
+			"topic %s: others take it over again and again", w->root_name);
 	if (r < 0 || check_identity(w, err) < 0)
 		return -1;
 	return go_on(w, offset, err);

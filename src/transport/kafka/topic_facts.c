@@ -16,22 +16,68 @@
 #define REMEDY_PARTITIONS                                                                                    \
 	"# a topic keeps its partitions: delete it while no reader runs, or choose a new transport.kafka.prefix"
 
+static void put_part(const char *part, char *out, size_t size, size_t *at)
+{
+	static const char hex[] = "0123456789abcdef";
+
+	for (; *part && *at + 8 < size; part++) {
+		uint8_t c = (uint8_t)*part;
+		bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+			     c == '-' || (c == '_' && part[1] != 'x');
+
+		if (plain) {
+			out[(*at)++] = (char)c;
+			continue;
+		}
+		out[(*at)++] = '_';
+		out[(*at)++] = 'x';
+		out[(*at)++] = hex[c >> 4];
+		out[(*at)++] = hex[c & 15];
+		out[(*at)++] = '_';
+	}
+	out[*at] = '\0';
+}
+
+void topic_name(const char *prefix, const char *schema, const char *table, char ret[TOPIC_MAX])
+{
+	char text[4 * TOPIC_MAX];
+	uint64_t hash = 0xCBF29CE484222325u;
+	size_t at = (size_t)snprintf(text, TOPIC_MAX, "%s.", prefix);
+
+	put_part(schema, text, sizeof(text), &at);
+	text[at++] = '.';
+	put_part(table, text, sizeof(text), &at);
+	for (const char *p = text; *p; p++)
+		hash = (hash ^ (uint8_t)*p) * 0x100000001B3u;
+	if (at < TOPIC_MAX)
+		memcpy(ret, text, at + 1);
+	else
+		snprintf(ret, TOPIC_MAX, "%.230s_h%016llx", text, (unsigned long long)hash);
+}
+
 void topic_set(const struct config *cfg, struct topic_set *ret)
 {
 	static const struct {
 		const char *suffix;
-		bool compact;
-	} topics[KAFKA_TOPICS] = {
-		{ "changes", false },
-		{ "schemas", true },
-		{ "state", true },
-		{ "dead-letters", false },
+		bool stream, tables, compact;
+	} topics[] = {
+		{ "changes", true, false, false },
+		{ "heartbeat", false, true, false },
+		{ "transaction", false, true, false },
+		{ "schemas", true, true, true },
+		{ "state", true, true, true },
+		{ "dead-letters", true, true, false },
 	};
+	bool tables = cfg->transport.kafka.layout == LAYOUT_TABLES;
 
-	for (size_t i = 0; i < KAFKA_TOPICS; i++) {
-		snprintf(ret->names[i], sizeof(ret->names[i]), "%s.%s", cfg->transport.kafka.prefix,
-			topics[i].suffix);
-		ret->items[i] = (struct kafka_topic){ ret->names[i], 1, topics[i].compact };
+	ret->n = 0;
+	for (size_t i = 0; i < sizeof(topics) / sizeof(*topics); i++) {
+		char *name = ret->names[ret->n];
+
+		if (!(tables ? topics[i].tables : topics[i].stream))
+			continue;
+		snprintf(name, TOPIC_MAX, "%s.%s", cfg->transport.kafka.prefix, topics[i].suffix);
+		ret->items[ret->n++] = (struct kafka_topic){ name, 1, topics[i].compact };
 	}
 }
 

@@ -10,12 +10,13 @@
 
 #include "kafka.h"
 
-#define KAFKA_TOPICS 4
+#define KAFKA_TOPICS 5
 
-/* the topics of layout stream; names point into the array itself */
+/* the topics that a stream has whatever its tables; names point into the array itself */
 struct topic_set {
 	char names[KAFKA_TOPICS][TOPIC_MAX];
 	struct kafka_topic items[KAFKA_TOPICS];
+	uint32_t n;
 };
 
 struct topic_facts {
@@ -25,6 +26,13 @@ struct topic_facts {
 	int64_t retention_ms, retention_bytes; /* < 0 = unlimited */
 	int64_t max_message_bytes, min_in_sync;
 };
+
+/**
+ * topic_name() - "<prefix>.<schema>.<table>", the topic of a table's rows. Pure.
+ * Bytes outside A-Z a-z 0-9 _ and - become _x<hex>_, a literal "_x" too, so no two tables have one topic; a name that is too
+ * long ends with a hash of the whole.
+ */
+void topic_name(const char *prefix, const char *schema, const char *table, char ret[TOPIC_MAX]);
 
 /** topic_set() - fills in all topics that a stream needs. Pure. */
 void topic_set(const struct config *cfg, struct topic_set *ret);

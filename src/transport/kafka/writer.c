@@ -53,7 +53,7 @@ static void remedy_size(const struct writer *w, struct error *err)
 {
 	error_remedy(err,
 		"raise message.max.bytes in transport.kafka.producer_properties and max.message.bytes of topic %s",
-		w->changes_name);
+		w->tables ? "the table" : w->root_name);
 }
 
 /* one message did not arrive: of those that share a batch with one that is too large, the largest is named */
@@ -91,8 +91,8 @@ void writer_delivered(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *opaqu
 			(uint64_t)mono_diff_us(w->last_ack, ticket->sent));
 }
 
-int writer_produce(struct writer *w, rd_kafka_topic_t *topic, const struct message *msg,
-	struct ticket *ticket, struct error *err)
+int writer_produce(struct writer *w, struct place place, const struct message *msg, struct ticket *ticket,
+	struct error *err)
 {
 	rd_kafka_headers_t *headers;
 	rd_kafka_resp_err_t code;
@@ -100,7 +100,7 @@ int writer_produce(struct writer *w, rd_kafka_topic_t *topic, const struct messa
 	if (writer_failure(w, err) < 0)
 		return -1;
 	headers = kafka_headers(msg);
-	code = rd_kafka_producev(w->rk, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_PARTITION(0),
+	code = rd_kafka_producev(w->rk, RD_KAFKA_V_RKT(place.topic), RD_KAFKA_V_PARTITION(place.partition),
 		RD_KAFKA_V_KEY((void *)(uintptr_t)msg->key, msg->key_len),
 		RD_KAFKA_V_VALUE((void *)(uintptr_t)msg->value, msg->value_len), RD_KAFKA_V_HEADERS(headers),
 		RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_OPAQUE(ticket), RD_KAFKA_V_END);
@@ -109,7 +109,7 @@ int writer_produce(struct writer *w, rd_kafka_topic_t *topic, const struct messa
 	if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL)
 		return TRANSPORT_FULL;
 	if (code) {
-		kafka_error(err, code, "topic %s, a message of %zu bytes", rd_kafka_topic_name(topic),
+		kafka_error(err, code, "topic %s, a message of %zu bytes", rd_kafka_topic_name(place.topic),
 			msg->value_len);
 		if (is_too_large(code))
 			remedy_size(w, err);
@@ -132,7 +132,7 @@ static int writer_serve(struct writer *w, int timeout_ms, struct error *err)
 				: rd_kafka_fatal_error(w->rk, text, sizeof(text));
 	if (code)
 		error_set(&w->failure, ERROR_TRANSIENT, "KAFKA-FATAL",
-			"the producer of topic %s cannot go on: %s", w->changes_name, text);
+			"the producer of topic %s cannot go on: %s", w->root_name, text);
 	return writer_failure(w, err);
 }
 
@@ -149,7 +149,7 @@ int writer_settle(struct writer *w, struct ticket *ticket, const atomic_bool *ca
 			return error_set(err, ERROR_TRANSIENT, "STOPPED", "stopped");
 		if (mono_diff_us(mono_now(), last) > ACK_MS * INT64_C(1000))
 			return error_set(err, ERROR_TRANSIENT, "KAFKA-TIMEOUT", "topic %s: no ack in %d s",
-				w->changes_name, ACK_MS / 1000);
+				w->root_name, ACK_MS / 1000);
 	}
 	return 0;
 }
@@ -189,6 +189,10 @@ static int writer_open(
 	w->codec = writer_codec(w);
 	if (writer_take_over(w, err) < 0)
 		return -1;
+	if (w->tables && routes_begin(w, err) < 0)
+		return -1;
+	if (w->tables)
+		checkpoint_init(&w->checkpoint, &w->tail.last, resume_box_get(&w->tail.resume));
 	w->base.snapshot = snapshot_kafka_new(w->ctx, &w->out, w->base.state);
 	*ret = (struct transport_tail){
 		.exists = w->tail.found,
@@ -237,7 +241,9 @@ static int writer_send(struct transport_writer *t, struct batch *batch, struct e
 	w->batch = batch;
 	w->next = 0;
 	w->ticket = &w->tickets[w->next_ticket++ % TICKETS];
-	*w->ticket = (struct ticket){ .seq = batch->seq, .pending = 1 };
+	*w->ticket = (struct ticket){ .seq = batch->seq, .pending = 1, .news = w->ticket->news };
+	if (w->tables)
+		checkpoint_note(&w->ticket->news, batch);
 	if (writer_go_on(w, err) >= 0)
 		return 0;
 	w->batch = NULL; /* still the caller's */
@@ -261,15 +267,19 @@ static int writer_watch(struct writer *w, struct error *err)
 		since = oldest->sent;
 	if (mono_diff_us(now, since) > SILENCE_MS * INT64_C(1000))
 		return error_set(err, ERROR_TRANSIENT, "KAFKA-TIMEOUT", "topic %s: no ack in %d s",
-			w->changes_name, SILENCE_MS / 1000);
+			w->root_name, SILENCE_MS / 1000);
 	return 0;
 }
 
 static void writer_count(struct writer *w)
 {
 	while (w->first_ticket < w->next_ticket && !w->tickets[w->first_ticket % TICKETS].pending) {
-		w->durable = w->tickets[w->first_ticket % TICKETS].seq;
-		w->first_ticket++;
+		const struct ticket *ticket = &w->tickets[w->first_ticket++ % TICKETS];
+
+		if (w->tables)
+			checkpoint_acked(&w->checkpoint, ticket->seq, &ticket->news);
+		else
+			w->durable = ticket->seq;
 	}
 }
 
@@ -280,7 +290,7 @@ static int writer_poll(struct transport_writer *t, struct error *err)
 	if (writer_watch(w, err) < 0 || writer_serve(w, 0, err) < 0 || writer_go_on(w, err) < 0)
 		return writer_fail(w, err);
 	writer_count(w);
-	return 0;
+	return w->tables && checkpoint_turn(w, err) < 0 ? writer_fail(w, err) : 0;
 }
 
 static uint64_t writer_durable(struct transport_writer *t)
@@ -341,9 +351,9 @@ static int out_settle(struct snapshot_out *out, const atomic_bool *cancel, struc
 	return writer_settle(w, &w->own, cancel, err);
 }
 
-static uint32_t out_partitions(struct snapshot_out *out, const struct relation *rel)
+static int out_partitions(struct snapshot_out *out, struct relation *rel, struct error *err)
 {
-	return 1;
+	return of_out(out)->tables ? tables_partitions(of_out(out), rel, err) : 1;
 }
 
 static const struct snapshot_out_ops out_ops = {
@@ -358,16 +368,21 @@ static void writer_free(struct transport_writer *t)
 
 	snapshot_kafka_free(w->base.snapshot);
 	state_kafka_free(w->base.state);
-	if (w->changes)
-		rd_kafka_topic_destroy(w->changes);
+	if (w->root)
+		rd_kafka_topic_destroy(w->root);
 	if (w->schemas)
 		rd_kafka_topic_destroy(w->schemas);
 	if (w->rk) {
 		/* what is still queued will be written by the next reign, in its order */
 		rd_kafka_purge(w->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
 		rd_kafka_poll(w->rk, 0);
-		rd_kafka_destroy(w->rk);
 	}
+	routes_fini(&w->routes);
+	if (w->rk)
+		rd_kafka_destroy(w->rk);
+	checkpoint_fini(&w->checkpoint);
+	for (uint32_t i = 0; i < TICKETS; i++)
+		resume_box_fini(&w->tickets[i].news.resume);
 	publish_forget(w);
 	batch_free(w->batch);
 	codec_free(w->codec);
@@ -397,9 +412,9 @@ struct transport_writer *transport_kafka_writer_new(const struct context *ctx, i
 	w->base.reader_fd = reader_fd;
 	w->out.ops = &out_ops;
 	w->ctx = ctx;
-	snprintf(w->changes_name, sizeof(w->changes_name), "%s.changes", prefix);
+	w->tables = ctx->cfg->transport.kafka.layout == LAYOUT_TABLES;
+	snprintf(w->root_name, sizeof(w->root_name), w->tables ? "%s.heartbeat" : "%s.changes", prefix);
 	snprintf(w->schemas_name, sizeof(w->schemas_name), "%s.schemas", prefix);
 	snprintf(w->state_name, sizeof(w->state_name), "%s.state", prefix);
-	snprintf(w->letters_name, sizeof(w->letters_name), "%s.dead-letters", prefix);
 	return &w->base;
 }
