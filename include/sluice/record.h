@@ -57,6 +57,7 @@ struct record_truncate {
 	bool cascade, restart_identity;
 	/* above 1: rows are spread by key over so many partitions of a log, and only those of the record's own are meant */
 	uint32_t partitions;
+	bool key_schemas; /* keys are hashed with their schemas (JSON_SCHEMAS_INLINE) */
 };
 
 struct record_message {

@@ -148,6 +148,12 @@ static void applier_count(struct applier *ap, const struct apply_result *res, st
 	}
 }
 
+/* are the partitions shared with other appliers? then none knows alone how far the target is */
+static bool applier_shares(const struct applier *ap)
+{
+	return ap->at->reader->spread && ap->at->sink->ops->passed;
+}
+
 /* for people: position and commit time of the lane that is furthest behind */
 static void applier_show(struct applier *ap)
 {
@@ -158,19 +164,16 @@ static void applier_show(struct applier *ap)
 	for (const struct lane *lane = ap->lanes; lane; lane = lane->next)
 		last = lane->passed < last->passed ? lane : last;
 	status_lock(st);
-	if (last)
+	if (applier_shares(ap))
+		at->format->position((struct position){ atomic_load(&at->passed), 0 }, st->applied_position,
+			sizeof(st->applied_position));
+	else if (last)
 		at->format->resume(
 			resume_box_get(&last->resume), st->applied_position, sizeof(st->applied_position));
 	if (last && last->last_commit.us)
 		st->applied_commit_time = last->last_commit;
 	st->target.last_contact = wall_now();
 	status_unlock(st);
-}
-
-/* are the partitions shared with other appliers? then none knows alone how far the target is */
-static bool applier_shares(const struct applier *ap)
-{
-	return ap->at->reader->spread && ap->at->sink->ops->passed;
 }
 
 /* tells the others how far our partitions are, and takes the least of all for how far the target is */

@@ -3,6 +3,9 @@
 
 """Layout tables: a topic for each table, rows spread by key, several appliers side by side."""
 
+import json
+import signal
+
 import pytest
 
 from compare import assert_same
@@ -64,3 +67,198 @@ def test_copy_and_stream(blue, green, halves, kafka_broker, number, kind):
     reader.start()
     wait_applied(applier)
     assert_same(blue, green)
+
+
+def topic(number, table):
+    return f"k{number}.public.{table}"
+
+
+def rows(broker, name):
+    """All messages of rows with their headers, partition by partition."""
+    return [[m for m in broker.messages(name, p) if m[3].get("sluice.op", "-") in "IUDRT"]
+            for p in range(broker.partitions(name))]
+
+
+def assert_chained(broker, name):
+    """In each partition every record is there once and follows from the one before it, whoever wrote."""
+    for part in rows(broker, name):
+        chained = [m[3] for m in part if "sluice.position" in m[3]]
+        assert all(a["sluice.position"] == b["sluice.prev"] for a, b in zip(chained, chained[1:]))
+        assert len({m["sluice.id"] for m in chained}) == len(chained)
+
+
+def test_truncate_takes_the_rows_of_its_own_partition(blue, green, halves):
+    shop(blue)
+    reader, applier = halves(layout="tables", partitions=4, json_schemas="inline")
+    other = halves(layout="tables", partitions=4, json_schemas="inline")[1]
+    reader.start()
+    applier.start()
+    other.start()
+    wait_synced_one(applier, other)
+    for i in range(3):
+        blue.sql(f"insert into t select g, g, 'r{i}' from generate_series(10001, 10100) g", "truncate t, pair",
+                 f"insert into t select g, g, 'r{i}' from generate_series(1, 300) g",
+                 f"insert into pair select g, 'é' || g, {i} from generate_series(1, 50) g")
+    wait_applied(applier, other)
+    assert_same(blue, green)
+
+
+def wait_synced_one(*appliers):
+    wait_until(lambda: any(a.alive() and (a.status() or {}).get("phase") in ("in-sync", "ready") for a in appliers), 90,
+               "one of the appliers is in sync")
+
+
+def test_K16_appliers_share_the_partitions_and_a_stopped_one_does_no_harm(blue, green, halves, kafka_broker, number):
+    shop(blue)
+    settings = {"layout": "tables", "partitions": 4, "consumer_properties": {"session.timeout.ms": "3000",
+                                                                             "heartbeat.interval.ms": "500"}}
+    reader, first = halves(**settings)
+    second = halves(**settings)[1]
+    reader.start()
+    first.start()
+    second.start()
+    wait_synced_one(first, second)
+
+    def held(applier):
+        return applier.metric("kafka_consumer_lag_records") is not None and \
+            len([line for line in applier.get("/metrics")[1].splitlines()
+                 if line.startswith("sluice_kafka_consumer_lag_records{")])
+
+    wait_until(lambda: held(first) and held(second), 60, "both have partitions")
+    work(blue)
+    wait_applied(first, second)
+    assert_same(blue, green)
+    for stopped, left in ((first, second), (second, first)):
+        stopped.signal(signal.SIGSTOP)
+        work(blue)
+        wait_applied(left)
+        assert_same(blue, green)
+        stopped.signal(signal.SIGCONT)
+        work(blue)
+        wait_applied(left, stopped)
+        assert_same(blue, green)
+    for table in ("t", "pair", "whole", "big"):
+        assert kafka_broker.partitions(topic(number, table)) == 4
+        assert_chained(kafka_broker, topic(number, table))
+
+
+def test_K11_a_topic_keeps_its_partitions(blue, green, halves, kafka_broker, number):
+    shop(blue)
+    reader, applier = halves(layout="tables", partitions=2)
+    reader.start()
+    applier.start()
+    applier.wait_synced()
+    assert reader.stop() == 0
+    kafka_broker.grow(topic(number, "t"), 3)
+    blue.sql("update t set v = v + 1")
+    reader.start()
+    assert reader.wait_exit() == 78
+    assert "has 3 partitions, it has to have 2" in reader.log()
+
+
+def test_K24_order_holds_per_key_and_transactions_are_told(blue, green, halves, kafka_broker, number):
+    blue.sql("create table a(id int primary key, v int)", "create table b(id int primary key, v int)",
+             "insert into a select g, 0 from generate_series(1, 40) g", "insert into b select g, 0 from generate_series(1, 40) g")
+    reader, applier = halves(layout="tables", partitions=3)
+    reader.start()
+    applier.start()
+    applier.wait_synced()
+    for i in range(1, 6):
+        with blue.connect() as c, c.transaction():
+            c.execute("update a set v = %s", (i,))
+            c.execute("update b set v = %s where id <= 10", (i,))
+    blue.sql("delete from a where id = 7")
+    wait_applied(applier)
+    assert_same(blue, green)
+    seen = {}
+    for part in rows(kafka_broker, topic(number, "a")):
+        for _, key, value, headers in part:
+            if headers["sluice.op"] == "U":
+                seen.setdefault(key, []).append(json.loads(value)["after"]["v"])
+    assert len(seen) == 40 and all(values == [1, 2, 3, 4, 5] for values in seen.values())
+    ends = [json.loads(m[2]) for m in kafka_broker.messages(f"k{number}.transaction") if m[3].get("sluice.op") == "C"]
+    told = [{c["data_collection"]: c["event_count"] for c in e["data_collections"] or []} for e in ends]
+    assert told.count({"public.a": 40, "public.b": 10}) == 5
+    # behind a delete comes a message of the same key without a value, for compaction
+    part = next(p for p in range(3) if any(m[3].get("sluice.op") == "D" for m in kafka_broker.messages(topic(number, "a"), p)))
+    log = kafka_broker.messages(topic(number, "a"), part)
+    at = next(i for i, m in enumerate(log) if m[3].get("sluice.op") == "D")
+    assert log[at + 1][1] == log[at][1] == b'{"id":7}' and log[at + 1][2] is None and not log[at + 1][3]
+
+
+def test_K28_rows_that_swap_a_unique_value_have_one_partition(blue, green, halves, kafka_broker, number):
+    blue.sql("create table u(id int primary key, email text not null unique deferrable initially deferred)",
+             "insert into u select g, 'm' || g from generate_series(1, 50) g", "create table t(id int primary key, v int)")
+    reader, applier = halves(layout="tables", partitions=4)
+    reader.start()
+    applier.start()
+    applier.wait_synced()
+    assert (kafka_broker.partitions(topic(number, "u")), kafka_broker.partitions(topic(number, "t"))) == (1, 4)
+    for i in range(1, 50):
+        blue.sql(f"update u set email = case id when {i} then 'm{i + 1}' else 'm{i}' end where id in ({i}, {i + 1})",
+                 f"update u set email = 'm' || id where id in ({i}, {i + 1})")
+    blue.sql("update u set email = 'm' || (51 - id)")
+    wait_applied(applier)
+    assert_same(blue, green)
+    # a table that is spread already cannot get such a constraint
+    assert reader.stop() == 0
+    blue.sql("create unique index on t (v)", "insert into t values (1, 1)")
+    reader.start()
+    assert reader.wait_exit() == 78
+    assert "KAFKA-TIED" in reader.log()
+
+
+def test_a_table_without_key_is_refused(blue, green, halves):
+    blue.sql("create table bare(a int)", "alter table bare replica identity full", "insert into bare values (1)")
+    reader, _ = halves(layout="tables")
+    reader.start()
+    assert reader.wait_exit() == 78
+    assert "KAFKA-NO-KEY" in reader.log() and "public.bare" in reader.log()
+
+
+def test_a_change_of_key_whose_row_is_gone_meanwhile(blue, green, halves):
+    blue.sql("create table big(id int primary key, doc text not null, n int)", "alter table big alter doc set storage external",
+             "insert into big select g, repeat(md5(g::text), 200), 0 from generate_series(1, 9) g")
+    reader, applier = halves(layout="tables", partitions=4)
+    reader.start()
+    applier.start()
+    applier.wait_synced()
+    assert reader.stop() == 0
+    blue.sql("update big set id = id + 10", "delete from big where id = 13", "update big set id = id + 10 where id = 14",
+             "update big set n = 1 where id > 20")
+    reader.start()
+    wait_applied(applier)
+    assert_same(blue, green)
+
+
+def test_a_table_that_is_published_later(blue, green, halves, number):
+    shop(blue)
+    reader, applier = halves(layout="tables", partitions=2)
+    reader.start()
+    applier.start()
+    applier.wait_synced()
+    for db in (blue, green):
+        db.sql("create table later(id int primary key, v text)")
+    blue.sql(f"alter publication sluice_k{number} add table later")
+    blue.sql("insert into later select g, 'x' from generate_series(1, 100) g", "update later set v = 'y' where id % 2 = 0")
+    wait_applied(applier)
+    assert_same(blue, green)
+
+
+@pytest.mark.parametrize("point", ["transport.kafka.route.fenced", "transport.kafka.route.continued",
+                                   "transport.kafka.checkpoint", "sink.pg.passed"])
+def test_each_step_may_be_the_last(blue, green, halves, kafka_broker, number, point):
+    blue.sql("create table t(id int primary key, v int)", "insert into t select g, 0 from generate_series(1, 100) g")
+    reader, applier = halves(layout="tables", partitions=2)
+    reader.start()
+    applier.start()
+    applier.wait_synced()
+    target = applier if point.startswith("sink") else reader
+    target.kill9()
+    blue.sql("update t set v = v + 1", "update t set id = id + 1000 where id % 5 = 0")
+    target.start(env={"SLUICE_FAULT": f"{point}:abort@2"})
+    assert target.wait_exit() != 0
+    target.start()
+    wait_applied(applier)
+    assert_same(blue, green)
+    assert_chained(kafka_broker, topic(number, "t"))

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 
 from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic, ResourceType
 
 from servers import free_port
 from wait import wait_until
@@ -182,14 +182,21 @@ class Broker:
         finally:
             consumer.close()
 
-    def messages(self, topic):
-        """Everything in partition 0: list of (offset, key, value, headers)."""
+    def partitions(self, topic):
+        return len(self.admin.list_topics(topic, timeout=10).topics[topic].partitions)
+
+    def grow(self, topic, partitions):
+        self.admin.create_partitions([NewPartitions(topic, partitions)])[topic].result(30)
+        wait_until(lambda: self.partitions(topic) == partitions, 30, f"{topic} has {partitions} partitions")
+
+    def messages(self, topic, partition=0):
+        """Everything in a partition: list of (offset, key, value, headers)."""
         consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "test", "enable.auto.commit": False,
                              "log_level": 0})
         found = []
         try:
-            low, high = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)
-            consumer.assign([TopicPartition(topic, 0, low)])
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
+            consumer.assign([TopicPartition(topic, partition, low)])
             while not found or found[-1][0] < high - 1:
                 if low == high:
                     break

@@ -115,6 +115,9 @@ int execute_copy(struct apply *apply, struct target *target, const struct row_se
 int execute_keys(struct apply *apply, struct target *target, const char *sql, const struct row_set *set,
 	const struct queue_item *item, struct error *err);
 int execute_truncate(struct apply *apply, const struct record *rec, struct error *err);
+/** truncate_own() - removes the rows of one partition. Nothing may be on its way. Blocks: as the table is large. Return: 0,
+ * negative. */
+int truncate_own(struct apply *apply, const struct record *rec, struct error *err);
 
 /* ordered.c */
 /** ordered_queue() - queues one record's statements, rows expected; the caller waits. */

@@ -184,12 +184,45 @@ static int ordered_delete(
 	return ordered_rows(apply, target, STATEMENT_DELETE, rec, apply->key, err);
 }
 
+/* answers of all statements on their way: 0, QUEUE_FAILED (ordered_error() says which), negative */
+static int ordered_settle(struct apply *apply, struct error *err)
+{
+	struct queue *queue = &apply->sink->queue;
+	bool warn = apply->sink->cfg->apply.missing_row == MISSING_ROW_WARN;
+	int r = queue_wait(queue, err);
+
+	if (r == QUEUE_FAILED || r < 0)
+		return r;
+	for (uint32_t i = 0; i < queue->n; i++) {
+		const struct queue_item *item = &queue->items[i];
+
+		if (item->expect < 0 || item->rows == item->expect)
+			continue;
+		queue->failed = i;
+		if (item->rows || !warn || item->tag != TAG_DATA)
+			return QUEUE_FAILED;
+		apply->result.missing_rows++;
+	}
+	queue_clear(queue);
+	return 0;
+}
+
+static int ordered_truncate(struct apply *apply, const struct record *rec, struct error *err)
+{
+	int r;
+
+	if (rec->truncate->partitions <= 1)
+		return execute_truncate(apply, rec, err);
+	r = ordered_settle(apply, err);
+	return r ? r : truncate_own(apply, rec, err);
+}
+
 int ordered_queue(struct apply *apply, const struct record *rec, struct error *err)
 {
 	struct target *target;
 
 	if (rec->op == RECORD_TRUNCATE)
-		return execute_truncate(apply, rec, err);
+		return ordered_truncate(apply, rec, err);
 	if (rec->op != RECORD_INSERT && rec->op != RECORD_READ && rec->op != RECORD_UPDATE &&
 		rec->op != RECORD_DELETE)
 		return 0;
@@ -242,29 +275,6 @@ int ordered_error(struct apply *apply, struct error *err)
 	if (!queue->error_seen && !strcmp(err->code, "ROW-MISSING"))
 		error_remedy(err, "restore the row, or set apply.missing_row: warn");
 	return -1;
-}
-
-/* answers of all statements on their way: 0, QUEUE_FAILED (ordered_error() says which), negative */
-static int ordered_settle(struct apply *apply, struct error *err)
-{
-	struct queue *queue = &apply->sink->queue;
-	bool warn = apply->sink->cfg->apply.missing_row == MISSING_ROW_WARN;
-	int r = queue_wait(queue, err);
-
-	if (r == QUEUE_FAILED || r < 0)
-		return r;
-	for (uint32_t i = 0; i < queue->n; i++) {
-		const struct queue_item *item = &queue->items[i];
-
-		if (item->expect < 0 || item->rows == item->expect)
-			continue;
-		queue->failed = i;
-		if (item->rows || !warn || item->tag != TAG_DATA)
-			return QUEUE_FAILED;
-		apply->result.missing_rows++;
-	}
-	queue_clear(queue);
-	return 0;
 }
 
 static int ordered_sql(struct apply *apply, const char *sql, struct error *err)
@@ -337,7 +347,8 @@ int ordered_single(struct apply *apply, const struct record *rec, struct error *
 		r = deferred_check(apply, err);
 	if (r < 0)
 		return r;
-	r = ordered_settle(apply, err);
+	if (r == 0)
+		r = ordered_settle(apply, err);
 	return r == QUEUE_FAILED ? (ordered_error(apply, err), QUEUE_FAILED) : r;
 }
 

@@ -108,10 +108,11 @@ static bool close_all(struct consumer *c)
 /* the feed has come to where the newest heartbeat is due */
 static void beat_reached(struct consumer *c, struct feed *feed)
 {
-	if (feed->due < 0 || feed->next < feed->due || feed->state != FEED_RUNNING)
+	if (feed->beat.due < 0 || feed->next < feed->beat.due || feed->state != FEED_RUNNING)
 		return;
-	feed->due = -1;
-	fill_heartbeat(&c->fill, feed, &c->beats.newest);
+	feed->beat.due = -1;
+	feed->beat.what.resume = resume_box_get(&feed->beat.resume);
+	fill_heartbeat(&c->fill, feed, &feed->beat.what);
 	c->open = true;
 }
 

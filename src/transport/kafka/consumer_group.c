@@ -78,24 +78,35 @@ static void feed_stop(struct consumer *c, struct feed *feed)
 	feed->state = told ? FEED_LOST : FEED_GONE;
 }
 
+static void stop_all(struct consumer *c)
+{
+	for (struct feed *feed = c->feeds; feed; feed = feed->next_feed) {
+		if (feed->state != FEED_LOST && feed->state != FEED_LEAVING)
+			feed_stop(c, feed);
+		feed->again = false;
+	}
+	c->found.feed = NULL;
+}
+
+/* An assignment that was not answered yet may be followed by another one without being revoked: what the applier was told of
+ * the first has to be let go of. */
 static void on_assign(struct consumer *c, const rd_kafka_topic_partition_list_t *list)
 {
+	stop_all(c);
 	for (int i = 0; i < list->cnt; i++) {
 		struct feed *feed = feed_get(c, list->elems[i].topic, list->elems[i].partition);
 
-		feed_stop(c, feed);
-		feed->state = FEED_NEW;
+		if (feed->state == FEED_GONE)
+			feed->state = FEED_NEW;
+		else
+			feed->again = true;
 	}
 	c->assigning = true;
 }
 
 static void on_revoke(struct consumer *c)
 {
-	for (struct feed *feed = c->feeds; feed; feed = feed->next_feed) {
-		if (feed->state != FEED_LOST && feed->state != FEED_LEAVING)
-			feed_stop(c, feed);
-	}
-	c->found.feed = NULL;
+	stop_all(c);
 	c->assigning = false;
 	c->leaving = true;
 }
@@ -312,7 +323,7 @@ int group_news(struct consumer *c, const struct partition **ret, struct error *e
 		if (code)
 			return kafka_error(err, code, "giving partitions back");
 	}
-	if (c->assigning && !any_in(c, FEED_NEW, FEED_TOLD))
+	if (c->assigning && !any_in(c, FEED_NEW, FEED_TOLD) && !any_in(c, FEED_LOST, FEED_LEAVING))
 		return group_assign(c, err);
 	return 0;
 }
@@ -345,7 +356,8 @@ int group_drop(struct consumer *c, const struct partition *partition, struct err
 
 	if (!feed || feed->state != FEED_LEAVING)
 		return error_set(err, ERROR_BUG, "KAFKA-DROP", "a partition that is not being revoked");
-	feed->state = FEED_GONE;
+	feed->state = feed->again ? FEED_NEW : FEED_GONE;
+	feed->again = false;
 	return 0;
 }
 
@@ -355,7 +367,7 @@ void group_heard(struct consumer *c)
 	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
 
 	for (const struct feed *feed = c->feeds; feed; feed = feed->next_feed) {
-		if (feed->state == FEED_RUNNING && feed->due < 0 && feed->beat != c->beats.no)
+		if (feed->state == FEED_RUNNING && feed->beat.due < 0 && feed->beat.no != c->beats.no)
 			rd_kafka_topic_partition_list_add(list, feed->partition.topic, feed->partition.id)
 				->offset = RD_KAFKA_OFFSET_END;
 	}
@@ -366,8 +378,11 @@ void group_heard(struct consumer *c)
 		struct feed *feed = group_feed(c, end->topic, end->partition);
 
 		if (feed && !end->err && end->offset >= 0) {
-			feed->due = end->offset;
-			feed->beat = c->beats.no;
+			feed->beat.due = end->offset;
+			feed->beat.no = c->beats.no;
+			/* a later one may have come before this end is reached, and says more than that */
+			feed->beat.what = c->beats.newest;
+			resume_box_set(&feed->beat.resume, c->beats.newest.resume);
 			feed->high = end->offset;
 		}
 	}

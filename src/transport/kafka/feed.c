@@ -37,6 +37,7 @@ struct feed *feed_new(const char *topic, int32_t id)
 void feed_reset(struct feed *feed)
 {
 	batch_free(feed->batch);
+	resume_box_fini(&feed->beat.resume);
 	*feed = (struct feed){
 		.partition = feed->partition,
 		.next_feed = feed->next_feed,
@@ -47,7 +48,7 @@ void feed_reset(struct feed *feed)
 		.handed = -1,
 		.acked = -1,
 		.high = -1,
-		.due = -1,
+		.beat = { .due = -1 },
 	};
 }
 
@@ -56,6 +57,7 @@ struct feed *feed_free(struct feed *feed)
 	if (!feed)
 		return NULL;
 	batch_free(feed->batch);
+	resume_box_fini(&feed->beat.resume);
 	free((void *)(uintptr_t)feed->partition.topic);
 	free(feed);
 	return NULL;

@@ -25,6 +25,7 @@ enum feed_state {
 struct feed {
 	struct partition partition; /* never moves */
 	enum feed_state state;
+	bool again;	      /* LOST, LEAVING: assigned to us once more; it is NEW when it was let go */
 	struct reign reign;   /* that holds it; its messages count */
 	struct position last; /* of the last accepted record that has one */
 	char identity[96];    /* of the source; "" = not known yet */
@@ -42,9 +43,14 @@ struct feed {
 	int64_t acked;	/* offset behind what is durable at the target; < 0 = nothing yet */
 	bool committed; /* the group was told about acked */
 	int64_t high;	/* end of the partition when it was last heard of; < 0 = unknown */
-	int64_t due;	/* layout tables: a heartbeat is due once this is reached; < 0 = none */
-	uint64_t beat;	/* its number, or that of the last one */
-	uint64_t rule;	/* grows with every feed_reset() */
+	/* layout tables: a heartbeat, due once the end that the partition had when it was read is reached */
+	struct {
+		int64_t due; /* < 0 = none */
+		uint64_t no; /* its number, or that of the last one */
+		struct record_heartbeat what;
+		struct resume_box resume;
+	} beat;
+	uint64_t rule; /* grows with every feed_reset() */
 	struct feed *next_feed;
 };
 

@@ -122,6 +122,7 @@ static void stamped(struct record *rec, const struct stamp *stamp, struct arena 
 		struct record_truncate *truncate = arena_dup(arena, rec->truncate, sizeof(*truncate));
 
 		truncate->partitions = fill_partitions(stamp);
+		truncate->key_schemas = strstr(stamp->options, " schemas") != NULL;
 		rec->truncate = truncate;
 	}
 }

@@ -211,6 +211,7 @@ static int put_row(struct writer *w, const struct record *rec, struct ticket *ti
 static int put_all(struct writer *w, struct route *route, const struct record *rec, bool open,
 	struct ticket *ticket, struct error *err)
 {
+	const struct config_kafka *cfg = &w->ctx->cfg->transport.kafka;
 	uint32_t *i = &w->routes.spread;
 	char options[48] = "";
 	struct codec_output out;
@@ -221,7 +222,9 @@ static int put_all(struct writer *w, struct route *route, const struct record *r
 	if (publish_encode(w, rec, &out, err) < 0)
 		return publish_fails(rec, err);
 	if (open && route->n > 1)
-		snprintf(options, sizeof(options), "partitions=%u", route->n);
+		snprintf(options, sizeof(options), "partitions=%u%s", route->n,
+			cfg->format == KAFKA_JSON && cfg->json_schemas == JSON_SCHEMAS_INLINE ? " schemas"
+											      : "");
 	for (; *i < route->n; (*i)++) {
 		struct publish_at at = { .prev = route->prev[*i], .options = options, .mark = !open || *i };
 		struct message msg;
