@@ -31,6 +31,8 @@ struct batch {
 	/* where it was read from; NULL = no log. All records of a batch are of one partition and one reign */
 	const struct partition *partition;
 	struct reign reign;
+	const char
+		*identity;  /* of the source, "" = not known; lives as long as the partition; NULL = no log */
 	const uint8_t *raw; /* snapshot pass-through: bytes as the source sent them, in the arena */
 	size_t raw_len; /* of a snapshot's records: how many bytes the source sent for them, raw is NULL */
 	struct batch *next; /* of whoever owns the batch */

@@ -93,6 +93,9 @@ struct source_format;
 int snapshot_log_behind(struct context *ctx, struct sink *sink, const struct source_format *format,
 	uint64_t *ret_post_at, struct error *err);
 
+/** snapshot_log_is_complete() - 1 = a copy was applied whole, and nothing of it is left to be built; 0 = not; negative. */
+int snapshot_log_is_complete(struct sink *sink, struct error *err);
+
 /** snapshot_log_prepare(), snapshot_log_complete() - the same with a store at hand: the log's, only read. */
 int snapshot_log_prepare(struct context *ctx, struct sink *sink, struct state *log, struct error *err);
 int snapshot_log_complete(struct context *ctx, struct sink *sink, struct state *log,

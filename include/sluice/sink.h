@@ -80,7 +80,7 @@ struct sink_ops {
 	/**
 	 * claim() - raises the epoch of (stream, partition), ending every other applier of it, and reads progress; waits for
 	 * a commit in doubt. partition NULL: there is no log. identity ("" = not known yet) is stored when there is none;
-	 * another one stored: RESYNC (80).
+	 * another one stored: RESYNC (80). A partition that is held can be claimed again once the identity is known.
 	 */
 	int (*claim)(struct sink *sink, const struct partition *partition, const char *identity,
 		struct progress *ret, struct error *err);

@@ -81,7 +81,8 @@ struct source_ops {
 	 * Thread: the monitor's. Blocks: up to 5 s. Return: 0, negative (TRANSIENT mostly). */
 	int (*watch)(struct source *src, struct source_health *ret, struct error *err);
 	/** barrier() - writes a marker at the source, committed durably there; *ret_major: the stream has passed it once
-	 * a transaction with position.major >= it is applied. Thread: the monitor's. Blocks: up to 5 s. */
+	 * a transaction with position.major >= it is applied. Works without connect(), too, and sets identity then. Thread: the
+	 * monitor's. Blocks: up to 5 s. */
 	int (*barrier)(struct source *src, uint64_t *ret_major, struct error *err);
 	/** free() - closes everything; accepts half-built objects. */
 	void (*free)(struct source *src);

@@ -14,6 +14,7 @@
 
 #include <sluice/clock.h>
 #include <sluice/error.h>
+#include <sluice/halves.h>
 
 enum phase { /* of the migration; stored in the target */
 	PHASE_PREPARE,
@@ -115,6 +116,7 @@ struct status {
 	uint32_t n_tables, cap_tables;
 	struct log_lag *log_lags; /* heap; see log_lag.h */
 	uint32_t n_log_lags;
+	struct halves halves;			      /* where a log joins them */
 	struct status_sample samples[STATUS_SAMPLES]; /* oldest first */
 	uint32_t n_samples;
 	/* main loop's heartbeat, for /livez */

@@ -94,6 +94,8 @@ struct transport_reader {
 	/* bytes that recv() could give at once but has not yet; for limits and metrics */
 	uint64_t waiting_bytes;
 	bool spread; /* rows come in many partitions, which several appliers may share */
+	/* set by the applier while it cannot take batches for long: recv() brings news of partitions alone then */
+	bool hold;
 };
 
 /** transport_direct_new() - a ring in process, both halves at once; queue_* gauges are kept in metrics. reader_fd is

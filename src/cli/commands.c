@@ -104,7 +104,8 @@ const struct command commands[] = {
 		.doc = "The half of the service at the source, with transport.type: kafka. It can be started, killed and upgraded "
 		       "without the applier; only one of a name publishes at a time. What has been acknowledged by all in-sync "
 		       "replicas is confirmed at the source.\n\n"
-		       "Its lag is the distance from the source to the log; the applier's is that from source to target.",
+		       "Its status shows the lag from source to target, as the applier's does, and how much of it is this half's; what it "
+		       "cannot know it does not show: before an applier has begun there is no lag to tell.",
 		.options = {
 			{ "until-synced", NULL,
 				"Ends once everything that was committed at the source when it started is in the "
@@ -124,9 +125,17 @@ const struct command commands[] = {
 		.summary = "applies what the log holds to the target",
 		.doc = "The half of the service at the target, with transport.type: kafka. Several of a name share the partitions of "
 		       "layout tables; with layout stream one works and the others stand by. Where each partition stands is kept "
-		       "in the target, in the same transaction as the rows.",
-		.exits = "0    stopped by a signal\n" EXITS_SERVICE,
-		.examples = "sluice applier",
+		       "in the target, in the same transaction as the rows.\n\n"
+		       "With snapshot.mode: only it ends once the copy is applied, its keys and indexes built.",
+		.options = {
+			{ "until-synced", NULL,
+				"Ends once everything that was committed at the source when it started is applied and "
+				"durable: where source.uri is configured, for which the reader has to run; else "
+				"everything that was in the log." },
+			{ "until", "POSITION", "The same for a position of the source, such as 0/5A3F120." },
+		},
+		.exits = "0    stopped by a signal, or the end point was reached\n" EXITS_SERVICE,
+		.examples = "sluice applier\nsluice applier --until-synced",
 		.without = CONFIG_WITHOUT_SOURCE,
 		.run = applier_command,
 	},

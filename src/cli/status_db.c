@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Fills a status from the control tables in the target and from the slot on the source, and renders it as the service
- * would. It reads with short queries, changes nothing, and creates nothing: without control tables there is no
+ * Fills a status from the control tables in the target, from the slot on the source and from what reader and applier have left with
+ * the brokers, and renders it as the service would. It reads with short queries, changes nothing, and creates nothing: without control tables there is no
  * migration yet. What only a running service knows stays unknown.
  */
 
@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sluice/halves.h>
 #include <sluice/postgres.h>
 #include <sluice/report.h>
 
@@ -22,6 +23,7 @@ struct reading {
 	struct metrics *metrics;
 	uint64_t applied; /* the stored resume point, 0 = none */
 	uint64_t head;	  /* the source's flushed end, 0 = unknown */
+	struct wall now;  /* its clock */
 };
 
 static const char *field(const PGresult *res, int column)
@@ -141,7 +143,8 @@ static int read_source(struct reading *r, struct error *err)
 	if (pg_exec_params(conn,
 		    "SELECT pg_catalog.pg_current_wal_flush_lsn(), s.slot_name, s.wal_status, s.safe_wal_size,"
 		    " pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), s.restart_lsn)::bigint,"
-		    " (SELECT count(*) FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database())"
+		    " (SELECT count(*) FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database()),"
+		    " (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::bigint"
 		    " FROM (SELECT 1) one LEFT JOIN pg_catalog.pg_replication_slots s ON s.slot_name = $1",
 		    1, params, &res, err) < 0)
 		return -1;
@@ -153,6 +156,7 @@ static int read_source(struct reading *r, struct error *err)
 	st->slot_safe_bytes = field_i64(res, 3);
 	st->slot_retained_bytes = field_i64(res, 4);
 	st->prepared_transactions = field_i64(res, 5);
+	r->now.us = strtoll(field(res, 6), NULL, 10);
 	return 0;
 }
 
@@ -187,6 +191,15 @@ static int read_both(struct reading *r, struct error *err)
 	return sides;
 }
 
+/* what the halves have left with the brokers before they ended, and what the target says now */
+static int read_log(struct reading *r, const struct context *ctx, struct error *err)
+{
+	if (halves_look(ctx, r->head, r->now, err) == 0)
+		return 1;
+	alarm_from(r->st, "log", err);
+	return 0;
+}
+
 int status_databases(const struct config *cfg, struct buf *ret, struct error *err)
 {
 	struct metrics metrics = { 0 };
@@ -202,6 +215,8 @@ int status_databases(const struct config *cfg, struct buf *ret, struct error *er
 	error_set(err, ERROR_CONFIG, "STATUS", "neither source nor target is a database that could be asked");
 	status_init(&st);
 	sides = read_both(&r, err);
+	if (cfg->transport.type == TRANSPORT_KAFKA)
+		sides += read_log(&r, &ctx, err);
 	if (sides > 0) {
 		if (r.applied && r.head)
 			st.lag_bytes = r.head > r.applied ? (int64_t)(r.head - r.applied) : 0;

@@ -227,6 +227,52 @@ static void view_lag(struct view *v)
 	buf_putc(v->out, '\n');
 }
 
+/* "0.2 s, 12 KiB behind the source", "12.1 s, 48k records behind the log"; a half that does not speak is older than that */
+static void view_half(struct view *v, const char *name, const char *of)
+{
+	yajl_val half = get(v->doc, "transport", name);
+	double seconds = get_number(half, "seconds", NULL), records = get_number(half, "records", NULL);
+	double bytes = get_number(half, "bytes", NULL);
+	char number[HUMAN_BYTES];
+
+	if (!half || !YAJL_IS_OBJECT(half))
+		return;
+	put_label(v, name);
+	if (isnan(seconds) && isnan(records) && isnan(bytes)) {
+		buf_puts(v->out, "unknown\n");
+		return;
+	}
+	if (!isnan(seconds))
+		buf_printf(v->out, "%s, ", human_duration(seconds, number, sizeof(number)));
+	if (!isnan(records))
+		buf_printf(v->out, "%s records", human_count(records, number, sizeof(number)));
+	else
+		buf_puts(v->out, isnan(bytes) ? "unknown bytes" : human_size(bytes, number, sizeof(number)));
+	buf_printf(v->out, " behind the %s", of);
+	if (get_true(half, "silent", NULL)) {
+		buf_puts(v->out, "   ");
+		put_colour(v, RED, "silent");
+		buf_puts(v->out, " since ");
+		put_clean(v, get_text(half, "heard_at", NULL));
+	}
+	buf_putc(v->out, '\n');
+}
+
+/* which half is to be looked at, and both with their figures */
+static void view_halves(struct view *v)
+{
+	const char *behind = get_text(v->doc, "transport", "behind");
+
+	if (*behind && strcmp(behind, "none") != 0) {
+		put_label(v, "behind");
+		put_colour(v, YELLOW, "the ");
+		put_colour(v, YELLOW, behind);
+		buf_putc(v->out, '\n');
+	}
+	view_half(v, "reader", "source");
+	view_half(v, "applier", "log");
+}
+
 static void view_applied(struct view *v)
 {
 	double records = get_number(v->doc, "throughput", "records_per_second");
@@ -360,6 +406,7 @@ int status_view(const char *json, const struct view_options *opt, struct buf *re
 	view_state(&v);
 	view_snapshot(&v);
 	view_lag(&v);
+	view_halves(&v);
 	view_applied(&v);
 	view_slot(&v);
 	view_errors(&v);

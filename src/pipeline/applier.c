@@ -13,15 +13,18 @@
  *      beside the applying, and what is acked then is what had been committed when that flush began.
  *   4. A group is of one partition. A partition is taken on by claiming its progress and given back by rolling back what
  *      is open of it; without a log there is one lane from the beginning, claimed by the supervisor.
- *   5. Heartbeats alone move progress at most every HEARTBEAT_MS, so an idle stream costs next to nothing.
+ *   5. While keys and indexes of a copy are built nothing is applied, and no batch is taken from the log.
+ *   6. Heartbeats alone move progress at most every HEARTBEAT_MS, so an idle stream costs next to nothing.
  */
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 
 #include <sluice/fault.h>
 
-#include "attempt.h"
+#include "builder.h"
 #include "lane.h"
 
 #define DURABLE_MS	200
@@ -49,9 +52,9 @@ struct applier {
 	uint64_t flushing_seq, flushing_major;
 	struct mono last_idle, last_status, last_passed;
 	/* a copy that comes through the log */
-	bool prepared;	  /* the target's tables are there */
-	bool looked;	  /* whether one has come to its end before was looked at */
-	uint64_t post_at; /* not 0: keys and indexes are due once this major is passed */
+	bool prepared; /* the target's tables are there */
+	bool looked;   /* whether one has come to its end before was looked at */
+	struct builder builder;
 };
 
 /* every batch up to this one is wholly committed */
@@ -243,42 +246,36 @@ static int applier_stopped(const struct applier *ap, struct error *err)
 	return context_stopping(ap->at->ctx) ? error_set(err, ERROR_TRANSIENT, "STOPPED", "stopped") : -1;
 }
 
-/* the newest mark of a copy in a group; what else comes of it are rows; 0 = nothing of one */
-static int group_copy(const struct apply_group *group)
-{
-	for (uint32_t i = group->n_spans; i > 0; i--) {
-		const struct span *span = &group->spans[i - 1];
-
-		for (uint32_t k = span->to; k > span->from; k--) {
-			const struct record *rec = &span->batch->records[k - 1];
-
-			if (rec->op == RECORD_CHUNK)
-				return rec->chunk->mark;
-			if (rec->op == RECORD_READ)
-				return RECORD_READ;
-		}
-	}
-	return 0;
-}
-
-static int applier_behind(struct applier *ap, struct error *err)
-{
-	struct attempt *at = ap->at;
-	int r = snapshot_log_behind(at->ctx, at->sink, at->format, &ap->post_at, err);
-
-	ap->last_idle = mono_now();
-	return r < 0 ? r : 0;
-}
-
-/* keys and indexes that had to wait until the stream passed all start points */
-static int applier_post(struct applier *ap, struct error *err)
+/* keys and indexes at the end of a copy. Return: 1 = being built, nothing may be applied; 0; negative */
+static int applier_build(struct applier *ap, struct error *err)
 {
 	uint64_t passed = applier_shares(ap) ? atomic_load(&ap->at->passed) : applier_passed(ap, false);
+	int r = builder_turn(&ap->builder, !ap->open && ap->lanes, passed, err);
 
-	if (!ap->post_at || ap->open || passed < ap->post_at)
+	ap->at->reader->hold = r > 0;
+	return r;
+}
+
+static void applier_show_source(struct status *st, const struct lane *lane)
+{
+	status_lock(st);
+	memcpy(st->source.identity, lane->identity, sizeof(st->source.identity));
+	status_unlock(st);
+}
+
+/* the log has told whose changes these are: progress remembers it, and nobody else's are taken from then on */
+static int applier_identify(struct applier *ap, struct lane *lane, struct error *err)
+{
+	const char *identity = lane->pending.n ? lane->pending.batches[0]->identity : NULL;
+	struct progress progress = { 0 };
+
+	if (!identity || !*identity || strcmp(lane->identity, identity) == 0)
 		return 0;
-	ap->post_at = 0;
-	return snapshot_post(ap->at->ctx, NULL, ap->at->sink, err) < 0 ? -1 : 0;
+	if (ap->at->sink->ops->claim(ap->at->sink, lane->partition, identity, &progress, err) < 0)
+		return -1;
+	snprintf(lane->identity, sizeof(lane->identity), "%s", identity);
+	applier_show_source(ap->at->ctx->status, lane);
+	return 0;
 }
 
 static int applier_apply(
@@ -287,7 +284,7 @@ static int applier_apply(
 	struct sink *sink = ap->at->sink;
 	struct apply_result res = { 0 };
 	struct mono began = mono_now();
-	int copy = lane->partition ? group_copy(group) : 0;
+	int copy = lane->partition ? pending_copy_mark(group) : 0;
 
 	if (copy && !ap->prepared && snapshot_log_before(ap->at->ctx, sink, err) != 0)
 		return applier_stopped(ap, err);
@@ -307,7 +304,9 @@ static int applier_apply(
 	else
 		pending_consume(&lane->pending, group);
 	applier_publish(ap, false);
-	return copy == CHUNK_MARK_FINISHED ? applier_behind(ap, err) : 0;
+	if (copy == CHUNK_MARK_FINISHED)
+		builder_look(&ap->builder, ap->at);
+	return 0;
 }
 
 /* heartbeats alone: all before them is applied; stored now and then, or at once when commits wait to be confirmed */
@@ -358,6 +357,23 @@ static void applier_add(
 	applier_publish(ap, true);
 }
 
+/* nothing of a partition is in work any more; what is open of it is rolled back */
+static int applier_forget(struct applier *ap, const struct partition *partition, struct error *err)
+{
+	struct lane *lane = applier_lane(ap, partition);
+	struct lane **at_lane = &ap->lanes;
+
+	if (!lane)
+		return 0;
+	while (*at_lane != lane)
+		at_lane = &(*at_lane)->next;
+	*at_lane = lane->next;
+	if (ap->open == lane)
+		ap->open = NULL;
+	lane_free(lane);
+	return ap->at->sink->ops->release(ap->at->sink, partition, err);
+}
+
 /* a partition is ours: whoever had it before is ended, then it is read from where the target stands */
 static int applier_take(struct applier *ap, const struct partition *partition, struct error *err)
 {
@@ -366,63 +382,36 @@ static int applier_take(struct applier *ap, const struct partition *partition, s
 
 	if (SLUICE_FAULT_POINT("pipeline.applier.assigned"))
 		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point pipeline.applier.assigned");
-	if (at->sink->ops->claim(at->sink, partition, "", &progress, err) < 0 ||
+	/* the group may give it again without having taken it: it begins anew at what is stored */
+	if (applier_forget(ap, partition, err) < 0 ||
+		at->sink->ops->claim(at->sink, partition, "", &progress, err) < 0 ||
 		at->reader->ops->seek(at->reader, partition, &progress, err) < 0)
 		return -1;
 	log_info(at->ctx->log, "assigned", "a partition is ours",
 		"topic=%s partition=%d epoch=%llu offset=%lld", partition->topic, partition->id,
 		(unsigned long long)progress.epoch, (long long)progress.offset);
 	applier_add(ap, partition, &progress);
-	if (!ap->looked && applier_behind(ap, err) < 0)
-		return -1;
+	applier_show_source(at->ctx->status, ap->lanes);
+	if (!ap->looked)
+		builder_look(&ap->builder, at);
 	ap->looked = true;
 	status_state(at->ctx->status, STATE_RUNNING, "", "", "");
 	return 0;
 }
 
-/* a partition is another's: what is open of it is rolled back */
+/* a partition is another's */
 static int applier_give(struct applier *ap, const struct partition *partition, struct error *err)
 {
 	struct attempt *at = ap->at;
-	struct lane *lane = applier_lane(ap, partition);
 
-	if (lane) {
-		struct lane **at_lane = &ap->lanes;
-
-		while (*at_lane != lane)
-			at_lane = &(*at_lane)->next;
-		*at_lane = lane->next;
-		if (ap->open == lane)
-			ap->open = NULL;
-		lane_free(lane);
-		if (at->sink->ops->release(at->sink, partition, err) < 0)
-			return -1;
-	}
+	if (applier_forget(ap, partition, err) < 0)
+		return -1;
 	log_info(at->ctx->log, "revoked", "a partition is not ours any more", "topic=%s partition=%d",
 		partition->topic, partition->id);
 	if (!ap->lanes)
 		status_state(at->ctx->status, STATE_STANDBY, "PARTITION",
 			"another instance of this name has the partitions", "");
 	return at->reader->ops->drop(at->reader, partition, err);
-}
-
-/* what the newest heartbeat says about the source, for the lag */
-static void applier_hear(struct attempt *at, const struct batch *batch)
-{
-	for (uint32_t i = batch->n_records; i > 0; i--) {
-		const struct record *rec = &batch->records[i - 1];
-
-		if (rec->op != RECORD_HEARTBEAT || !rec->heartbeat->head)
-			continue;
-		if (rec->heartbeat->partitions)
-			atomic_store(&at->log_partitions, rec->heartbeat->partitions);
-		pthread_mutex_lock(&at->lock);
-		at->heard.head = rec->heartbeat->head;
-		at->heard.at = rec->heartbeat->at;
-		at->heard.when = mono_now();
-		pthread_mutex_unlock(&at->lock);
-		return;
-	}
 }
 
 /* takes a batch to its lane */
@@ -442,7 +431,7 @@ static int applier_put(struct applier *ap, struct batch *batch, struct error *er
 	}
 	ap->received_seq = batch->seq;
 	if (lane->partition)
-		applier_hear(at, batch);
+		attempt_hear(at, batch);
 	ap->pending_bytes += batch->arena.bytes;
 	pending_add(&lane->pending, batch);
 	if (lane->skipping) {
@@ -499,7 +488,7 @@ static int applier_timeout(const struct applier *ap)
 {
 	int ms = RECV_TIMEOUT_MS;
 
-	if (ap->flushing)
+	if (ap->flushing || (ap->lanes && builder_is_due(&ap->builder)))
 		return FLUSH_POLL_MS;
 	if (ap->unflushed)
 		ms = mono_until_ms(mono_add_ms(ap->unflushed_since, DURABLE_MS), mono_now());
@@ -513,6 +502,8 @@ static int applier_lane_turn(struct applier *ap, struct lane *lane, bool full, b
 
 	if (!pending_group(&lane->pending, !last && (full || lane->open), &group))
 		return 0;
+	if (!lane->open && applier_identify(ap, lane, err) < 0)
+		return -1;
 	if (!lane->open && pending_is_idle(&group))
 		return applier_heartbeat(ap, lane, &group, full || last, err);
 	return applier_apply(ap, lane, &group, err);
@@ -527,6 +518,7 @@ static int applier_turn(struct applier *ap, struct error *err)
 	if (applier_receive(ap, applier_timeout(ap), err) < 0)
 		return -1;
 	full = applier_is_full(ap);
+	r = ap->at->role == ROLE_APPLIER ? applier_build(ap, err) : 0;
 	/* one target transaction at a time: an open one goes on until its END */
 	for (struct lane *lane = ap->lanes; r == 0 && lane; lane = lane->next) {
 		if (!ap->open || ap->open == lane)
@@ -534,7 +526,7 @@ static int applier_turn(struct applier *ap, struct error *err)
 	}
 	if (r == 0 && applier_shares(ap))
 		r = applier_exchange(ap, err);
-	if (r < 0 || applier_flush(ap, false, err) < 0 || applier_post(ap, err) < 0)
+	if (r < 0 || applier_flush(ap, false, err) < 0)
 		return -1;
 	now = mono_now();
 	if (mono_diff_us(now, ap->last_idle) >= IDLE_MS * 1000) {
@@ -582,6 +574,7 @@ void *applier_main(void *arg)
 		applier_add(&ap, NULL, &at->progress);
 	while (r >= 0 && applier_goes_on(&ap))
 		r = applier_turn(&ap, &err);
+	builder_stop(&ap.builder);
 	if (r >= 0 && !attempt_aborted(at))
 		r = applier_finish(&ap, &err);
 	if (r < 0)

@@ -43,6 +43,24 @@ void attempt_fail(struct attempt *at, const char *stage, const struct error *err
 	eventfd_write(at->done_fd, 1);
 }
 
+void attempt_hear(struct attempt *at, const struct batch *batch)
+{
+	for (uint32_t i = batch->n_records; i > 0; i--) {
+		const struct record *rec = &batch->records[i - 1];
+
+		if (rec->op != RECORD_HEARTBEAT || !rec->heartbeat->head)
+			continue;
+		if (rec->heartbeat->partitions)
+			atomic_store(&at->log_partitions, rec->heartbeat->partitions);
+		pthread_mutex_lock(&at->lock);
+		at->heard.head = rec->heartbeat->head;
+		at->heard.at = rec->heartbeat->at;
+		at->heard.when = mono_now();
+		pthread_mutex_unlock(&at->lock);
+		return;
+	}
+}
+
 static int attempt_make_source(struct attempt *at, struct error *err)
 {
 	switch (at->ctx->cfg->source.type) {
@@ -242,6 +260,34 @@ static void attempt_post(struct attempt *at)
 		atomic_store(&at->post_done, true);
 }
 
+int attempt_mark_source(struct attempt *at, uint64_t *ret_major, struct error *err)
+{
+	struct source *src;
+	int r;
+
+	*ret_major = 0;
+	if (at->ctx->cfg->source.type != PEER_POSTGRESQL || !*at->ctx->cfg->source.uri)
+		return 0;
+	src = source_postgres_new(at->ctx);
+	r = src->ops->barrier(src, ret_major, err);
+	if (r == 0)
+		snprintf(at->marked, sizeof(at->marked), "%s", src->identity);
+	source_free(src);
+	return r;
+}
+
+/* whether what this run was to do is done */
+static bool attempt_reached(struct attempt *at)
+{
+	uint64_t until = atomic_load(at->until);
+
+	if (atomic_load(&at->reached))
+		return true;
+	/* an applier by itself shares the partitions with others: its monitor knows */
+	return at->opt->role != ROLE_APPLIER && until && atomic_load(&at->durable) >= until &&
+	       atomic_load(&at->post_done);
+}
+
 /* waits for the threads; turns a request to stop, or the end point, into a drain */
 static enum attempt_outcome attempt_wait(struct attempt *at)
 {
@@ -253,7 +299,6 @@ static enum attempt_outcome attempt_wait(struct attempt *at)
 			{ .fd = at->done_fd, .events = POLLIN },
 			{ .fd = at->opt->wake_fd, .events = POLLIN },
 		};
-		uint64_t until = atomic_load(at->until);
 		eventfd_t n;
 
 		poll(fds, draining ? 1 : 2, TURN_MS);
@@ -264,7 +309,7 @@ static enum attempt_outcome attempt_wait(struct attempt *at)
 			continue;
 		if (context_stopping(at->ctx))
 			outcome = ATTEMPT_STOPPED;
-		else if (!until || atomic_load(&at->durable) < until || !atomic_load(&at->post_done))
+		else if (!attempt_reached(at))
 			continue;
 		status_state(at->ctx->status, STATE_DRAINING, "", "", "");
 		log_info(at->ctx->log, "draining", "reading has ended, applying what was read", "reason=%s",
@@ -308,7 +353,7 @@ static enum attempt_outcome attempt_stream(struct attempt *at)
 	atomic_store(&at->sent, atomic_load(&at->passed));
 	atomic_store(&at->reader_ended, !reads);
 	atomic_store(&at->applier_ended, !applies);
-	atomic_store(&at->post_done, at->role != ROLE_WHOLE);
+	atomic_store(&at->post_done, at->role == ROLE_READER);
 	attempt_streaming(at);
 	if (reads && pthread_create(&reader, NULL, reader_main, at))
 		abort();

@@ -59,6 +59,8 @@ struct attempt {
 	atomic_uint_fast32_t
 		log_partitions; /* that rows are spread over, as the reader says; 0 = unknown, or one */
 	atomic_int_fast64_t passed_clear_us; /* of the last heartbeat applied: all committed until then is */
+	atomic_bool
+		reached; /* the applier's half has come to its end point, or to the end of snapshot.mode only */
 	atomic_uint_fast64_t *until; /* end point of the run (process lifetime); 0 = none or not known yet */
 
 	pthread_mutex_t lock; /* guards what follows */
@@ -67,6 +69,7 @@ struct attempt {
 		struct wall at;	  /* the source's clock */
 		struct mono when; /* .us 0 = never */
 	} heard;		  /* the newest of those news */
+	char marked[96];	  /* identity of the source that attempt_mark_source() asked; the monitor's */
 	struct error err;
 	const char *err_stage; /* NULL = no error yet */
 };
@@ -75,6 +78,11 @@ struct attempt {
 void attempt_fail(struct attempt *at, const char *stage, const struct error *err);
 /** attempt_wake() - makes reader and applier look at the flags. Thread: any. Blocks: never. */
 void attempt_wake(struct attempt *at);
+/** attempt_hear() - keeps what the newest heartbeat of a batch says about the source. Thread: the applier's. Blocks: never. */
+void attempt_hear(struct attempt *at, const struct batch *batch);
+/** attempt_mark_source() - an end point at the source for an applier whose config says where that is; else *ret_major is 0.
+ * Thread: the monitor's. Blocks: up to 15 s. Return: 0, negative. */
+int attempt_mark_source(struct attempt *at, uint64_t *ret_major, struct error *err);
 
 static inline bool attempt_aborted(const struct attempt *at)
 {

@@ -6,6 +6,7 @@
  * says so, else by the position of the last transaction: a partition's frame of rows has no resume point.
  */
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "lane.h"
@@ -18,6 +19,7 @@ struct lane *lane_new(const struct partition *partition, const struct progress *
 	if (!lane)
 		abort();
 	lane->partition = partition;
+	snprintf(lane->identity, sizeof(lane->identity), "%s", progress->identity ? progress->identity : "");
 	lane->applied_at_start = progress->position;
 	/* behind a log the transport delivers from the stored offset on */
 	lane->skipping = !partition && progress->position.major != 0;

@@ -15,6 +15,7 @@
 struct lane {
 	const struct partition *partition; /* NULL: there is no log */
 	struct pending pending;
+	char identity[96]; /* of the source, as progress has it; "" = not yet */
 	struct position applied_at_start;
 	bool skipping;	 /* still below progress */
 	bool in_skipped; /* inside a transaction that is skipped */

@@ -240,6 +240,17 @@ static void write_status(struct writer *w, const struct status *st, struct mono 
 			"WAL that may still be written before the slot is lost", (double)st->slot_safe_bytes);
 }
 
+/* where a log joins the halves: what each adds to the lag */
+static void write_halves(struct writer *w, const struct halves *halves)
+{
+	static const char help[] = "Part of lag_seconds that is this half's";
+
+	write_gauge(w, "sluice_half_lag_seconds", ",half=\"reader\"", help,
+		halves->reader.seconds < 0 ? NAN : halves->reader.seconds);
+	write_gauge(w, "sluice_half_lag_seconds", ",half=\"applier\"", help,
+		halves->applier.seconds < 0 ? NAN : halves->applier.seconds);
+}
+
 /* topics are [A-Za-z0-9._-]: nothing to escape */
 static void write_log_lags(struct writer *w, const struct status *st)
 {
@@ -248,10 +259,12 @@ static void write_log_lags(struct writer *w, const struct status *st)
 	for (uint32_t i = 0; i < st->n_log_lags; i++) {
 		const struct log_lag *lag = &st->log_lags[i];
 
+		if (!lag->held)
+			continue;
 		snprintf(labels, sizeof(labels), ",topic=\"%s\",partition=\"%d\"", lag->topic,
 			(int)lag->partition);
 		write_gauge(w, "sluice_kafka_consumer_lag_records", labels,
-			"Messages of the partition that are not durably applied yet", (double)lag->records);
+			"Messages of the partition that are not durably applied yet", known(lag->records));
 	}
 }
 
@@ -321,6 +334,8 @@ void report_metrics(
 		&w, "sluice_apply_batch_size_records", "Records in a group", &m->apply_batch_records, 1);
 	status_lock(ctx->status);
 	write_status(&w, ctx->status, mono_now());
+	if (ctx->cfg->transport.type == TRANSPORT_KAFKA)
+		write_halves(&w, &ctx->status->halves);
 	write_log_lags(&w, ctx->status);
 	status_unlock(ctx->status);
 	write_gauge(&w, "sluice_cutover_ready", "", "1 when a cutover may begin", ready && ready->ready);

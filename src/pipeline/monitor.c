@@ -6,32 +6,39 @@
  * phase, and the barrier without which nothing is called ready. It never touches the data's way. A source that does
  * not answer makes the numbers stale and says so; only what a person has to decide about ends the attempt.
  *
- * With a log between the halves, the reader's monitor looks at the source and its reader sends what it saw with the log;
- * the applier's monitor knows the source from there alone. So the lag is always that from source to target, and a
- * reader that has ended shows as a lag that grows.
+ * With a log between the halves, the reader's monitor looks at the source; the applier's knows the source from what the reader
+ * leaves with the brokers, and from heartbeats in the log. Both leave notes for each other (exchange.c), so the lag is that from
+ * source to target on either side, and a half that has ended shows as a lag that grows.
  */
 
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 #include <sluice/fault.h>
 
 #include "attempt.h"
+#include "exchange.h"
 #include "lag.h"
 
 #define TURN_MS	     1000
 #define STOP_POLL_MS 100
+#define LAST_MS	     1000
 /* how long the limits may be exceeded before the phase falls back from in-sync */
 #define FALL_BACK_MS 10000
-/* the reader's news come once a second; after this long without any the log's head is not known any more */
-#define NEWS_LATE_MS 5000
 
 struct monitor {
 	struct attempt *at;
 	struct lag lag;
+	struct lag logged; /* the reader's: behind what is durable in the log */
 	double last_lag;
-	struct mono last_contact; /* .us 0 = never */
-	struct wall last_heard;	  /* the newest news from a log, the source's clock */
+	struct exchange exchange;
+	struct source_clock clock;  /* the applier's */
+	struct mono last_contact;   /* .us 0 = never */
+	struct transport_end *ends; /* the applier's end point, where it cannot ask the source */
+	uint32_t n_ends;
+	bool ends_known;
 	struct mono limits_met, limits_missed;
 	struct wall limits_met_at; /* the source's clock */
 	uint64_t barrier;	   /* 0 = not written since the limits were met */
@@ -63,10 +70,40 @@ static void monitor_stale(struct monitor *mon)
 	status_lock(st);
 	if (mon->at->src)
 		st->source.connected = false;
-	if (mon->last_contact.us && mon->at->sink) {
+	if (mon->last_contact.us && mon->at->src && mon->at->sink) {
 		double since = (double)mono_diff_us(mono_now(), mon->last_contact) / 1e6;
 
 		st->lag_seconds = since > mon->last_lag ? since : mon->last_lag;
+	}
+	status_unlock(st);
+}
+
+/* the applier hears nothing of the source */
+static void monitor_silence(struct monitor *mon, int64_t since_us)
+{
+	struct status *st = mon->at->ctx->status;
+	double since = (double)since_us / 1e6;
+
+	status_lock(st);
+	st->source.connected = false;
+	st->lag_seconds = since > mon->last_lag ? since : mon->last_lag;
+	status_unlock(st);
+}
+
+/* the applier knows the source by hearsay */
+static void monitor_heard(struct monitor *mon, const struct source_health *health)
+{
+	struct attempt *at = mon->at;
+	struct status *st = at->ctx->status;
+
+	status_lock(st);
+	if (at->opt->role == ROLE_APPLIER) {
+		st->source.connected = true;
+		st->source.last_contact = wall_now();
+		st->prepared_transactions = health->prepared_transactions;
+		st->new_tables = health->new_tables;
+		at->format->position((struct position){ health->head, 0 }, st->source.position,
+			sizeof(st->source.position));
 	}
 	status_unlock(st);
 }
@@ -86,14 +123,47 @@ static void monitor_lag(struct monitor *mon, const struct source_health *health,
 	status_lock(st);
 	if (at->sink)
 		in.applied = st->applied_commit_time;
+	if (at->role == ROLE_APPLIER && atomic_load(&at->passed_clear_us) > in.applied.us)
+		in.applied.us = atomic_load(&at->passed_clear_us);
 	mon->last_lag = lag_update(&mon->lag, &in);
-	/* in one process with an applier the lag is the applier's to tell */
-	if (at->role != ROLE_READER || at->opt->role == ROLE_READER) {
+	/* the lag is the applier's to tell */
+	if (at->role != ROLE_READER) {
 		st->lag_seconds = mon->last_lag;
-		st->lag_bytes = health->head > passed ? (int64_t)(health->head - passed) : 0;
+		st->lag_bytes = !passed ? -1 : health->head > passed ? (int64_t)(health->head - passed) : 0;
 		st->lag_measured = mono_now();
 	}
 	status_unlock(st);
+}
+
+/* what the reader knows goes to whoever is behind the log, and what they know comes back */
+static void monitor_exchange(struct monitor *mon, const struct source_health *health)
+{
+	struct attempt *at = mon->at;
+	struct lag_input in = {
+		.head = health->head,
+		.server_time = health->server_time,
+		.passed = atomic_load(&at->durable),
+	};
+	bool streams = atomic_load(&at->streaming) && health->head;
+	double behind = streams ? lag_update(&mon->logged, &in) : -1;
+	struct note mine = {
+		.at = health->server_time,
+		.head = health->head,
+		.passed = streams ? in.passed : 0,
+		.lag_us = behind < 0 ? -1 : (int64_t)(behind * 1e6),
+		.prepared = health->prepared_transactions,
+		.new_tables = (int64_t)health->new_tables,
+		.phase = PHASE_PREPARE,
+	};
+	struct sight sight = {
+		.head = health->head,
+		.now = health->server_time,
+		.passed = mine.passed,
+		.seconds = behind,
+	};
+
+	exchange_turn(&mon->exchange, &mine);
+	exchange_show_reader(&mon->exchange, &sight);
 }
 
 static void monitor_publish(struct monitor *mon, const struct source_health *health)
@@ -111,6 +181,8 @@ static void monitor_publish(struct monitor *mon, const struct source_health *hea
 		atomic_store(&at->news_clear_us, mon->last_lag >= 0 ? health->server_time.us - behind_us : 0);
 		atomic_store(&at->news_head, health->head);
 	}
+	if (sends)
+		monitor_exchange(mon, health);
 	status_lock(st);
 	st->source.connected = true;
 	st->source.last_contact = wall_now();
@@ -184,31 +256,160 @@ static int monitor_until(struct monitor *mon, struct error *err)
 	return 0;
 }
 
+/* the applier's way to the same: it asks the source itself where it may, else the log's end counts */
+static int monitor_end_point(struct monitor *mon, struct error *err)
+{
+	struct attempt *at = mon->at;
+	uint64_t major = 0;
+
+	if (mon->ends_known)
+		return 0;
+	free(mon->ends);
+	if (transport_notes_partitions(mon->exchange.notes, &mon->ends, &mon->n_ends, err) < 0 ||
+		transport_notes_ends(mon->exchange.notes, mon->ends, mon->n_ends, err) < 0)
+		return -1;
+	for (uint32_t i = 0; i < mon->n_ends; i++) {
+		if (mon->ends[i].offset < 0)
+			return error_set(err, ERROR_TRANSIENT, "KAFKA-TOPIC",
+				"topic %s partition %d: its end is not known", mon->ends[i].topic,
+				(int)mon->ends[i].partition);
+	}
+	if (at->opt->until_synced && !atomic_load(at->until)) {
+		if (attempt_mark_source(at, &major, err) < 0)
+			return -1;
+		atomic_store(at->until, major);
+	}
+	mon->ends_known = true;
+	log_info(at->ctx->log, "end-point", "the end point is known", "of=%s partitions=%u",
+		atomic_load(at->until) ? "source" : "log", mon->n_ends);
+	return 0;
+}
+
+/* the source that was asked for an end point has to be that of the log */
+static int monitor_check_source(struct attempt *at, struct error *err)
+{
+	struct status *st = at->ctx->status;
+	char identity[sizeof(st->source.identity)];
+
+	status_lock(st);
+	memcpy(identity, st->source.identity, sizeof(identity));
+	status_unlock(st);
+	if (!*at->marked || !*identity || strcmp(at->marked, identity) == 0)
+		return 0;
+	error_set(err, ERROR_CONFIG, "UNTIL-SOURCE", "source.uri leads to source %s, the log is that of %s",
+		at->marked, identity);
+	return error_remedy(err, "point source.uri at the source of the stream, or leave it out");
+}
+
+/* with both halves here the reader's end point is the applier's, too: it needs no partition of another process */
+static int monitor_until_applied(struct monitor *mon, struct error *err)
+{
+	struct attempt *at = mon->at;
+	uint64_t until;
+
+	if (at->opt->role != ROLE_APPLIER || !(at->opt->until_synced || at->opt->until))
+		return 0;
+	if (monitor_end_point(mon, err) < 0)
+		return -1;
+	until = atomic_load(at->until);
+	if (monitor_check_source(at, err) < 0)
+		return -1;
+	if (!exchange_passed(&mon->exchange, until, atomic_load(&at->durable), mon->ends, mon->n_ends) ||
+		!atomic_load(&at->post_done))
+		return 0;
+	atomic_store(&at->reached, true);
+	eventfd_write(at->done_fd, 1);
+	return 0;
+}
+
+/* what the reader left last, or what a heartbeat in the log says where that is newer; 0 = nothing was ever heard */
+static int64_t monitor_hear(struct monitor *mon, struct source_health *ret)
+{
+	struct attempt *at = mon->at;
+	const struct heard *reader = &mon->exchange.reader;
+	struct mono since = reader->since;
+
+	*ret = (struct source_health){
+		.head = reader->note.head,
+		.server_time = reader->note.at,
+		.prepared_transactions = reader->note.at.us ? reader->note.prepared : -1,
+		.new_tables = reader->note.new_tables > 0 ? (uint64_t)reader->note.new_tables : 0,
+	};
+	if (reader->note.at.us)
+		source_clock_hear(&mon->clock, since, reader->note.at);
+	pthread_mutex_lock(&at->lock);
+	if (at->heard.when.us) {
+		source_clock_hear(&mon->clock, at->heard.when, at->heard.at);
+		if (at->heard.at.us > ret->server_time.us) {
+			ret->head = at->heard.head;
+			ret->server_time = at->heard.at;
+			since = at->heard.when;
+		}
+	}
+	pthread_mutex_unlock(&at->lock);
+	return since.us;
+}
+
+/* nobody has a phase to tell who has no partition */
+static int monitor_applier_phase(struct monitor *mon, struct error *err)
+{
+	struct status *st = mon->at->ctx->status;
+	bool runs;
+
+	status_lock(st);
+	runs = st->state == STATE_RUNNING;
+	status_unlock(st);
+	if (!runs)
+		return 0;
+	if (atomic_load(&mon->at->post_done) &&
+		(atomic_load(&mon->at->passed) || atomic_load(&mon->at->passed_clear_us)))
+		return monitor_readiness(mon, err);
+	monitor_phase(mon, PHASE_SNAPSHOT);
+	return 0;
+}
+
 /* the applier's turn behind a log */
 static int monitor_log(struct monitor *mon, struct error *err)
 {
 	struct attempt *at = mon->at;
-	struct source_health health = { 0 };
-	int64_t silent_us;
+	struct status *st = at->ctx->status;
+	struct mono now = mono_now();
+	struct source_health health;
+	struct note mine = { .lag_us = -1, .prepared = -1, .new_tables = -1 };
+	struct sight sight = { .passed = atomic_load(&at->passed), .seconds = -1 };
+	int r = 0;
 
-	pthread_mutex_lock(&at->lock);
-	health.head = at->heard.head;
-	health.server_time = at->heard.at;
-	silent_us = at->heard.when.us ? mono_diff_us(mono_now(), at->heard.when) : 0;
-	mon->last_contact = at->heard.when;
-	pthread_mutex_unlock(&at->lock);
-	if (!mon->last_contact.us)
-		return 0; /* nothing is known yet */
-	if (silent_us > NEWS_LATE_MS * 1000) {
-		monitor_stale(mon);
-		return 0;
+	mon->last_contact.us = monitor_hear(mon, &health);
+	sight.now = source_clock_now(&mon->clock, now);
+	sight.head = health.head;
+	sight.silent = mono_diff_us(now, mon->last_contact) > NEWS_LATE_MS * 1000;
+	if (mon->last_contact.us && sight.silent) {
+		/* nothing else tells how long the silence has lasted than our own clock, be it set well or not */
+		if (wall_now().us > sight.now.us)
+			sight.now = wall_now();
+		monitor_silence(mon, sight.now.us - health.server_time.us);
+	} else if (mon->last_contact.us) {
+		health.server_time = sight.now;
+		atomic_store(&at->clock_offset_us, sight.now.us - wall_now().us);
+		monitor_lag(mon, &health, sight.passed);
+		monitor_heard(mon, &health);
 	}
-	if (mon->last_heard.us != health.server_time.us)
-		atomic_store(&at->clock_offset_us, health.server_time.us - (wall_now().us - silent_us));
-	mon->last_heard = health.server_time;
-	health.server_time.us += silent_us;
-	monitor_lag(mon, &health, atomic_load(&at->passed));
-	return monitor_readiness(mon, err);
+	if (mon->last_contact.us) {
+		status_lock(st);
+		sight.seconds = st->lag_seconds;
+		mine.phase = st->phase;
+		status_unlock(st);
+		mine.at = sight.now;
+		mine.passed = sight.passed;
+		mine.durable = atomic_load(&at->durable);
+		mine.lag_us = sight.seconds < 0 ? -1 : (int64_t)(sight.seconds * 1e6);
+	}
+	exchange_turn(&mon->exchange, mon->last_contact.us ? &mine : NULL);
+	if (mon->last_contact.us)
+		exchange_show_applier(&mon->exchange, &sight);
+	if (mon->last_contact.us && !sight.silent)
+		r = monitor_applier_phase(mon, err);
+	return r < 0 ? r : monitor_until_applied(mon, err);
 }
 
 static int monitor_turn(struct monitor *mon, struct error *err)
@@ -241,8 +442,22 @@ static int monitor_turn(struct monitor *mon, struct error *err)
 	if (at->role == ROLE_WHOLE)
 		return monitor_readiness(mon, err);
 	if (at->opt->role == ROLE_READER)
-		monitor_phase(mon, PHASE_CATCHING_UP);
+		monitor_phase(mon, mon->exchange.applier.note.phase > PHASE_PREPARE
+					   ? mon->exchange.applier.note.phase
+					   : PHASE_CATCHING_UP);
 	return 0;
+}
+
+/* who ends in order leaves a note of where that was */
+static void monitor_last(struct monitor *mon)
+{
+	struct error ignored = ERROR_INIT;
+
+	if (!mon->exchange.notes || !attempt_draining(mon->at) || attempt_aborted(mon->at))
+		return;
+	transport_notes_settle(mon->exchange.notes, LAST_MS);
+	if (monitor_turn(mon, &ignored) == 0)
+		transport_notes_settle(mon->exchange.notes, LAST_MS);
 }
 
 void *monitor_main(void *arg)
@@ -251,6 +466,8 @@ void *monitor_main(void *arg)
 	struct monitor mon = { .at = at, .last_lag = -1 };
 	struct error err = ERROR_INIT;
 
+	exchange_init(&mon.exchange, at->ctx, at->role == ROLE_READER ? EXCHANGE_READER : EXCHANGE_APPLIER);
+	mon.exchange.alone = at->opt->role != ROLE_WHOLE;
 	while (!atomic_load(&at->monitor_stop)) {
 		struct mono next = mono_add_ms(mono_now(), TURN_MS);
 
@@ -262,5 +479,8 @@ void *monitor_main(void *arg)
 		while (!atomic_load(&at->monitor_stop) && mono_until_ms(next, mono_now()) > 0)
 			poll(NULL, 0, STOP_POLL_MS);
 	}
+	monitor_last(&mon);
+	exchange_fini(&mon.exchange);
+	free(mon.ends);
 	return NULL;
 }

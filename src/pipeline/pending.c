@@ -146,6 +146,23 @@ bool pending_is_idle(const struct apply_group *group)
 	return true;
 }
 
+int pending_copy_mark(const struct apply_group *group)
+{
+	for (uint32_t i = group->n_spans; i > 0; i--) {
+		const struct span *span = &group->spans[i - 1];
+
+		for (uint32_t k = span->to; k > span->from; k--) {
+			const struct record *rec = &span->batch->records[k - 1];
+
+			if (rec->op == RECORD_CHUNK)
+				return rec->chunk->mark;
+			if (rec->op == RECORD_READ)
+				return RECORD_READ;
+		}
+	}
+	return 0;
+}
+
 uint64_t pending_consume(struct pending *pending, const struct apply_group *group)
 {
 	const struct span *last = &group->spans[group->n_spans - 1];

@@ -48,6 +48,9 @@ bool pending_group(struct pending *pending, bool partial, struct apply_group *re
 /** pending_is_idle() - true when a group holds heartbeats alone. */
 bool pending_is_idle(const struct apply_group *group);
 
+/** pending_copy_mark() - the newest mark of a copy in a group (enum chunk_mark), RECORD_READ for rows of one, 0 for nothing of one. Pure. */
+int pending_copy_mark(const struct apply_group *group);
+
 /**
  * pending_consume() - the group was applied: frees batches that are wholly applied.
  * Return: seq of the newest batch wholly applied, 0 = none was freed.

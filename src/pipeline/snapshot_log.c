@@ -309,3 +309,13 @@ int snapshot_log_behind(struct context *ctx, struct sink *sink, const struct sou
 	transport_kafka_state_close(log);
 	return r;
 }
+
+int snapshot_log_is_complete(struct sink *sink, struct error *err)
+{
+	int r = sink->state ? has(sink->state, "snapshot/complete", err) : 0;
+
+	if (r <= 0)
+		return r;
+	r = snapshot_post_due(sink, err);
+	return r < 0 ? r : r == 0;
+}

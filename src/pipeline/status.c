@@ -91,6 +91,7 @@ void status_init(struct status *st)
 	st->slot_retained_bytes = -1;
 	st->slot_safe_bytes = -1;
 	st->prepared_transactions = -1;
+	halves_init(&st->halves);
 }
 
 void status_fini(struct status *st)
@@ -201,16 +202,20 @@ struct status_table *status_table_get(struct status *st, const char *schema, con
 	return table;
 }
 
-void log_lag_set(struct status *st, const struct partition *partition, int64_t records)
+void log_lag_set(struct status *st, const struct partition *partition, const struct log_lag *lag)
 {
+	struct log_lag *to;
 	uint32_t i = 0;
 
 	while (i < st->n_log_lags && (st->log_lags[i].partition != partition->id ||
 					     strcmp(st->log_lags[i].topic, partition->topic) != 0))
 		i++;
+	if (!lag) {
+		if (i < st->n_log_lags)
+			st->log_lags[i] = st->log_lags[--st->n_log_lags];
+		return;
+	}
 	if (i == st->n_log_lags) {
-		if (records < 0)
-			return;
 		st->log_lags = reallocarray(st->log_lags, i + 1, sizeof(*st->log_lags));
 		if (!st->log_lags)
 			abort();
@@ -218,9 +223,11 @@ void log_lag_set(struct status *st, const struct partition *partition, int64_t r
 		st->log_lags[i].partition = partition->id;
 		st->n_log_lags++;
 	}
-	st->log_lags[i].records = records;
-	if (records < 0)
-		st->log_lags[i] = st->log_lags[--st->n_log_lags];
+	to = &st->log_lags[i];
+	to->offset = lag->offset;
+	to->end = lag->end;
+	to->held = lag->held;
+	to->records = lag->end < 0 ? -1 : lag->end > lag->offset ? lag->end - lag->offset : 0;
 }
 
 void status_sample(const struct context *ctx)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sluice/log_lag.h>
 #include <sluice/report.h>
 
 #include "json.h"
@@ -82,6 +83,53 @@ static void render_lag(const struct view *v, const struct status_rates *rates)
 	yajl_gen_map_close(v->g);
 }
 
+static void render_half(const struct view *v, const char *key, const struct half *half)
+{
+	json_open(v->g, key);
+	json_double(v->g, "seconds", half->seconds < 0 ? NAN : half->seconds, 3);
+	json_i64(v->g, "bytes", half->bytes);
+	if (half == &v->st->halves.applier)
+		json_i64(v->g, "records", half->records);
+	json_string(v->g, "position", half->position);
+	json_time(v->g, "heard_at", half->heard);
+	json_bool(v->g, "silent", half->silent);
+	yajl_gen_map_close(v->g);
+}
+
+static void render_partitions(const struct view *v)
+{
+	json_key(v->g, "partitions");
+	yajl_gen_array_open(v->g);
+	for (uint32_t i = 0; i < v->st->n_log_lags; i++) {
+		const struct log_lag *lag = &v->st->log_lags[i];
+
+		yajl_gen_map_open(v->g);
+		json_string(v->g, "topic", lag->topic);
+		json_u64(v->g, "partition", (uint64_t)lag->partition);
+		json_i64(v->g, "offset", lag->offset);
+		json_i64(v->g, "end", lag->end);
+		json_i64(v->g, "lag_records", lag->records);
+		json_bool(v->g, "held", lag->held);
+		yajl_gen_map_close(v->g);
+	}
+	yajl_gen_array_close(v->g);
+}
+
+/* what a log adds to the transport; the members of an object that is open */
+static void render_log(const struct view *v)
+{
+	const struct config_kafka *cfg = &v->ctx->cfg->transport.kafka;
+
+	json_string(v->g, "layout", cfg->layout == LAYOUT_STREAM ? "stream" : "tables");
+	json_string(v->g, "format", cfg->format == KAFKA_BINARY ? "binary" : "json");
+	json_string(v->g, "prefix", cfg->prefix);
+	json_string(v->g, "reign", v->st->halves.reign);
+	json_string(v->g, "behind", half_behind_to_string(v->st->halves.behind));
+	render_half(v, "reader", &v->st->halves.reader);
+	render_half(v, "applier", &v->st->halves.applier);
+	render_partitions(v);
+}
+
 static void render_flow(const struct view *v, const struct status_rates *rates)
 {
 	const struct status *st = v->st;
@@ -93,6 +141,8 @@ static void render_flow(const struct view *v, const struct status_rates *rates)
 	json_string(v->g, "type", v->ctx->cfg->transport.type == TRANSPORT_KAFKA ? "kafka" : "direct");
 	json_i64(v->g, "queue_records", v->service ? (int64_t)metric_get(&m->queue_records) : -1);
 	json_i64(v->g, "queue_bytes", v->service ? (int64_t)metric_get(&m->queue_bytes) : -1);
+	if (v->ctx->cfg->transport.type == TRANSPORT_KAFKA)
+		render_log(v);
 	yajl_gen_map_close(v->g);
 	render_lag(v, rates);
 	json_open(v->g, "applied");
@@ -286,6 +336,15 @@ static void tables_copy(const struct status *from, uint32_t max, struct status *
 				to->tables[to->n_tables++] = from->tables[i];
 }
 
+static void partitions_copy(const struct status *from, struct status *to)
+{
+	to->log_lags = calloc(from->n_log_lags + 1u, sizeof(*to->log_lags));
+	if (!to->log_lags)
+		abort();
+	if (from->n_log_lags)
+		memcpy(to->log_lags, from->log_lags, from->n_log_lags * sizeof(*to->log_lags));
+}
+
 static yajl_gen json_begin(void)
 {
 	yajl_gen g = yajl_gen_alloc(NULL);
@@ -319,11 +378,13 @@ void report_status(const struct context *ctx, const struct report_options *opt, 
 	status_lock(ctx->status);
 	copy = *ctx->status;
 	tables_copy(ctx->status, opt->max_tables, &copy);
+	partitions_copy(ctx->status, &copy);
 	status_unlock(ctx->status);
 	v.g = json_begin();
 	render_all(&v);
 	json_end(v.g, ret);
 	free(copy.tables);
+	free(copy.log_lags);
 }
 
 void report_readiness(const struct readiness *ready, struct buf *ret)

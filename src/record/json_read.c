@@ -45,6 +45,7 @@ struct reading {
 	enum member member; /* of the envelope, that is open or comes next */
 	char key[KEY_BYTES]; /* of the envelope or of a struct, the last one; "" = too long to be one of ours */
 	struct value *row;   /* being filled; NULL = none */
+	bool doubtful;	     /* the value under way has not its type's form: sluice.exact has to replace it */
 	uint32_t n_seen;     /* columns of it */
 	int column;	     /* that comes next */
 	struct json_type type, element;
@@ -75,11 +76,19 @@ static int broken(struct reading *rd, const char *what)
 static void value_set(struct reading *rd, const struct buf *text)
 {
 	rd->row[rd->column] = (struct value){
-		.data = arena_dup(&rd->batch->arena, text->data, text->len),
-		.len = (uint32_t)text->len,
+		.data = rd->doubtful ? read_doubtful : arena_dup(&rd->batch->arena, text->data, text->len),
+		.len = rd->doubtful ? 0 : (uint32_t)text->len,
 		.state = VALUE_PRESENT,
 		.format = VALUE_TEXT,
 	};
+	rd->doubtful = false;
+}
+
+/* what the envelope cannot say, or stands for a value that was not sent, may be of any form: the header says what it is */
+static bool doubt(struct reading *rd)
+{
+	rd->doubtful = message_header(rd->msg, "sluice.exact");
+	return rd->doubtful;
 }
 
 static int column_scalar(struct reading *rd, const struct read_scalar *in)
@@ -89,8 +98,7 @@ static int column_scalar(struct reading *rd, const struct read_scalar *in)
 		return 1;
 	}
 	buf_clear(&rd->text);
-	/* what stands for a value that was not sent may be of any form: the header says that it is absent */
-	if (!read_scalar_value(&rd->type, in, &rd->text) && !message_header(rd->msg, "sluice.exact"))
+	if (!read_scalar_value(&rd->type, in, &rd->text) && !doubt(rd))
 		return broken(rd, "a value that its type does not have");
 	value_set(rd, &rd->text);
 	return 1;
@@ -110,7 +118,7 @@ static int element_scalar(struct reading *rd, const struct read_scalar *in)
 	buf_clear(&rd->part);
 	if (in->type == SCALAR_NULL)
 		element_put(rd, NULL);
-	else if (read_scalar_value(&rd->element, in, &rd->part) || message_header(rd->msg, "sluice.exact"))
+	else if (read_scalar_value(&rd->element, in, &rd->part) || doubt(rd))
 		element_put(rd, buf_str(&rd->part));
 	else
 		return broken(rd, "an array's element that its type does not have");
@@ -272,7 +280,7 @@ static int on_open(struct reading *rd, bool map)
 		return 1;
 	if (rd->column_depth) {
 		/* an array's element, a circle's centre; everything else in there is for others */
-		if (!map && rd->array && !message_header(rd->msg, "sluice.exact"))
+		if (!map && rd->array && !doubt(rd))
 			return broken(rd, "an array with more dimensions than its type has");
 		if (map && rd->array && rd->depth == rd->column_depth + 1)
 			rd->fields = (struct read_struct){ 0 };
@@ -312,8 +320,7 @@ static int on_open(struct reading *rd, bool map)
 static int element_close(struct reading *rd)
 {
 	buf_clear(&rd->part);
-	if (!read_struct_value(&rd->element, &rd->fields, &rd->part) &&
-		!message_header(rd->msg, "sluice.exact"))
+	if (!read_struct_value(&rd->element, &rd->fields, &rd->part) && !doubt(rd))
 		return broken(rd, "an array's element that its type does not have");
 	element_put(rd, buf_str(&rd->part));
 	return 1;
@@ -331,7 +338,7 @@ static int column_close(struct reading *rd)
 		ok = read_struct_value(&rd->type, &rd->fields, &rd->text);
 	}
 	rd->column_depth = 0;
-	if (!ok && !message_header(rd->msg, "sluice.exact"))
+	if (!ok && !doubt(rd))
 		return broken(rd, "a value that its type does not have");
 	value_set(rd, &rd->text);
 	return 1;

@@ -50,6 +50,9 @@ bool read_base64(struct read_text text, struct buf *out);
 bool read_i64(struct read_text text, int64_t *ret);
 bool read_u64(struct read_text text, uint64_t *ret);
 
+/* the data of a value that could not be read, until sluice.exact replaces it */
+extern const uint8_t read_doubtful[1];
+
 /** read_exact() - puts what the header says over the record's values; fills a TRUNCATE. Return: 0, negative (DATA). */
 int read_exact(const struct message *msg, struct batch *batch, struct record *rec, struct error *err);
 /** read_parse() - runs yajl over a text. Return: 0, negative (DATA "JSON-FORMAT" with msg's offset and what). */

@@ -4,6 +4,10 @@
 /*
  * The header sluice.exact: what the envelope could not say. It always wins. Its form is in json.h; members that are not
  * known are of a newer version and skipped.
+ *
+ * Its values are texts in the form of PostgreSQL's own output, and are not looked at here: of a type that the source has and we do
+ * not know only the target can say what is one, and it refuses what is none. But a value of the envelope that has not its column's
+ * form is taken only where the header replaces it.
  */
 
 #include <inttypes.h>
@@ -11,6 +15,8 @@
 #include <string.h>
 
 #include "json_read.h"
+
+const uint8_t read_doubtful[1];
 
 enum part { PART_OTHER, PART_AFTER, PART_BEFORE, PART_ABSENT, PART_ABSENT_BEFORE, PART_TRUNCATE };
 
@@ -74,9 +80,27 @@ static int on_string(void *ctx, const unsigned char *s, size_t len)
 	return 1;
 }
 
+/* a text is the only form of a value */
+static int on_number(void *ctx, const char *s, size_t len)
+{
+	struct exact *ex = ctx;
+
+	if (ex->depth == 2 && ex->part != PART_OTHER && ex->part != PART_TRUNCATE)
+		return broken(ex, "a value that is no text");
+	return 1;
+}
+
+static int on_null(void *ctx)
+{
+	return on_number(ctx, "", 0);
+}
+
 static int on_boolean(void *ctx, int truth)
 {
 	struct exact *ex = ctx;
+
+	if (ex->part != PART_TRUNCATE)
+		return on_number(ctx, "", 0);
 
 	if (ex->part == PART_TRUNCATE && ex->depth == 2 && !strcmp(ex->key, "cascade"))
 		ex->truncate->cascade = truth;
@@ -126,7 +150,9 @@ static int on_key(void *ctx, const unsigned char *s, size_t len)
 }
 
 static const yajl_callbacks callbacks = {
+	.yajl_null = on_null,
 	.yajl_boolean = on_boolean,
+	.yajl_number = on_number,
 	.yajl_string = on_string,
 	.yajl_start_map = on_open,
 	.yajl_map_key = on_key,
@@ -143,6 +169,15 @@ static void imply_absences(struct record *rec)
 		if (!rec->rel->columns[i].key)
 			rec->before[i] = (struct value){ .state = VALUE_ABSENT };
 	}
+}
+
+static bool is_doubtful(const struct value *row, const struct relation *rel)
+{
+	for (uint32_t i = 0; row && i < rel->n_columns; i++) {
+		if (row[i].data == read_doubtful)
+			return true;
+	}
+	return false;
 }
 
 /* where the object that begins at s ends; NULL = nowhere. The text is valid JSON */
@@ -217,6 +252,10 @@ int read_exact(const struct message *msg, struct batch *batch, struct record *re
 		return -1;
 	if (rec->op != RECORD_TRUNCATE && !ex.absent_before)
 		imply_absences(rec);
+	if (rec->rel && (is_doubtful(rec->after, rec->rel) || is_doubtful(rec->before, rec->rel))) {
+		broken(&ex, "a column's value has not the form of its type, and is not in here");
+		return -1;
+	}
 	if (rec->op != RECORD_TRUNCATE)
 		return 0;
 	if (!ex.truncate)

@@ -189,7 +189,8 @@ static void damage_is_refused(void **state)
 		"{\"before\":{\"id\":1,\"v\":2},\"after\":null}" };
 	static const char *const exact[] = { "", "[]{", "{\"after\":{\"w\":\"x\"}}",
 		"{\"before\":{\"v\":\"x\"}}", "{\"absent\":[\"w\"]}",
-		"{\"absent\":[\"v\\u0000xxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"]}" };
+		"{\"absent\":[\"v\\u0000xxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"]}", "{\"after\":{\"v\":5}}",
+		"{\"after\":{\"v\":null}}", "{\"after\":{\"v\":true}}", "{\"absent\":[5]}" };
 	struct fixture f;
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
@@ -210,6 +211,11 @@ static void damage_is_refused(void **state)
 			fail_msg("taken: %s", exact[i]);
 		assert_int_equal(f.err.class, ERROR_DATA);
 	}
+	/* of a wrong form, and the header speaks of another column, or of none */
+	assert_true(insert(&f, "\"x\"", "{\"after\":{\"id\":\"1\"}}") < 0);
+	assert_true(insert(&f, "[1]", "{}") < 0);
+	assert_int_equal(insert(&f, "[1]", "{\"after\":{\"v\":\"x\"}}"), 0);
+	assert_value(&f.rec->after[1], "x"); /* the target says what it thinks of that */
 	stop(&f);
 }
 

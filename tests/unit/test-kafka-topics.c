@@ -197,7 +197,7 @@ static void test_commands(void **state)
 		"--topic my.shop.state --partitions 1 --config cleanup.policy=compact --config retention.ms=-1");
 	assert_has(&out, "min.insync.replicas=1\n");
 	assert_has(&out, "--operation Create --topic my.shop. --resource-pattern-type prefixed");
-	assert_has(&out, "--operation Describe --group sluice-shop\n");
+	assert_has(&out, "--operation Describe --group sluice-shop --group sluice-shop-notes\n");
 	assert_null(strstr(buf_str(&out), "--replication-factor"));
 	buf_clear(&out);
 	kafka->create_topics = false;

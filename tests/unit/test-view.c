@@ -71,6 +71,35 @@ static void test_status_of_one_host(void **state)
 		"snapshot   [########------]  61 %  11 GB of 18 GB  96 MB/s  eta 1m14s  3/41 tables\n");
 }
 
+static void test_status_names_the_half(void **state)
+{
+	static const char json[] =
+		"{\"format_version\":1,\"name\":\"shop\",\"from\":\"service\",\"phase\":\"catching-up\","
+		"\"state\":{\"name\":\"running\"},\"source\":{\"host\":\"blue\"},\"target\":{\"host\":\"green\"},"
+		"\"lag\":{\"seconds\":12.3,\"bytes\":39845888},"
+		"\"transport\":{\"type\":\"kafka\",\"behind\":\"applier\","
+		"\"reader\":{\"seconds\":0.2,\"bytes\":12288,\"silent\":false},"
+		"\"applier\":{\"seconds\":12.1,\"records\":48211,\"bytes\":9,\"silent\":true,"
+		"\"heard_at\":\"2026-11-21T11:38:54Z\"}}}";
+	static const char unknown[] =
+		"{\"format_version\":1,\"name\":\"shop\",\"transport\":{\"behind\":null,"
+		"\"reader\":{\"seconds\":0,\"bytes\":0},\"applier\":{\"seconds\":null,\"records\":null,\"bytes\":null}}}";
+	_cleanup_(buf_freep) struct buf text = BUF_INIT;
+	struct error err = ERROR_INIT;
+
+	assert_int_equal(status_view(json, &plain, &text, &err), 0);
+	assert_string_equal(buf_str(&text),
+		"shop  phase catching-up  state running  blue -> green\n"
+		"lag        12 s, 38 MiB\n"
+		"behind     the applier\n"
+		"reader     0.2 s, 12 KiB behind the source\n"
+		"applier    12 s, 48k records behind the log   silent since 2026-11-21T11:38:54Z\n");
+	buf_clear(&text);
+	assert_int_equal(status_view(unknown, &plain, &text, &err), 0);
+	assert_non_null(strstr(buf_str(&text), "applier    unknown\n"));
+	assert_null(strstr(buf_str(&text), "behind     the"));
+}
+
 static void test_foreign_answers(void **state)
 {
 	static const char *const answers[] = { "", "<html>", "[]", "{}", "{\"ready\"", "null" };
@@ -211,6 +240,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_status),
 		cmocka_unit_test(test_status_of_one_host),
+		cmocka_unit_test(test_status_names_the_half),
 		cmocka_unit_test(test_foreign_answers),
 		cmocka_unit_test(test_ready),
 		cmocka_unit_test(test_progress),

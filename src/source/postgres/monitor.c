@@ -201,10 +201,16 @@ int monitor_barrier(struct pg_source *src, uint64_t *ret_major, struct error *er
 	/* one transaction, its commit on disk: an LSN read from a function would not do, it may never arrive */
 	if (monitor_open(src, err) < 0 ||
 		pg_exec(src->monitor, "SET synchronous_commit = on", NULL, err) < 0 ||
-		pg_exec(src->monitor, "SELECT pg_catalog.pg_logical_emit_message(true, 'sluice', 'barrier')",
+		pg_exec(src->monitor,
+			"SELECT pg_catalog.pg_logical_emit_message(true, 'sluice', 'barrier'),"
+			" (SELECT system_identifier FROM pg_catalog.pg_control_system()),"
+			" pg_catalog.current_database()",
 			&res, err) < 0)
 		return -1;
 	if (PQntuples(res) != 1 || !pg_lsn_parse(PQgetvalue(res, 0, 0), ret_major))
 		return error_set(err, ERROR_BUG, "PG-BARRIER", "pg_logical_emit_message gave no LSN");
+	if (!*src->base.identity) /* nobody has connected but us */
+		snprintf(src->base.identity, sizeof(src->base.identity), "%s/%s", PQgetvalue(res, 0, 1),
+			PQgetvalue(res, 0, 2));
 	return 0;
 }

@@ -7,7 +7,7 @@
  *   create  CreateTopics that only validates
  *   write   a message that wants acks=2, which no broker grants (INVALID_REQUIRED_ACKS)
  *   read    a fetch at the end of the partition
- *   group   a description of our group
+ *   group   a description of our groups
  */
 
 #include <stdio.h>
@@ -261,7 +261,7 @@ static void check_topic(struct checker *chk, const struct kafka_topic *topic)
 		add_error(chk, &err);
 }
 
-static void check_group(struct checker *chk)
+static void check_group(struct checker *chk, const char *suffix)
 {
 	rd_kafka_queue_t *queue = rd_kafka_queue_new(chk->rk);
 	const rd_kafka_ConsumerGroupDescription_t **groups;
@@ -271,7 +271,7 @@ static void check_group(struct checker *chk)
 	const char *names[] = { name };
 	size_t n = 0;
 
-	snprintf(name, sizeof(name), "sluice-%s", chk->ctx->cfg->name);
+	snprintf(name, sizeof(name), "sluice-%s%s", chk->ctx->cfg->name, suffix);
 	rd_kafka_DescribeConsumerGroups(chk->rk, names, 1, NULL, queue);
 	event = rd_kafka_queue_poll(queue, KAFKA_REQUEST_MS);
 	if (event && !rd_kafka_event_error(event)) {
@@ -318,7 +318,8 @@ void transport_kafka_check(const struct context *ctx, struct finding_list *ret, 
 		topic_set(ctx->cfg, &set);
 		for (uint32_t i = 0; i < set.n; i++)
 			check_topic(&chk, &set.items[i]);
-		check_group(&chk);
+		check_group(&chk, "");
+		check_group(&chk, "-notes");
 		check_sum(&chk);
 	}
 	if (chk.producer)

@@ -82,7 +82,8 @@ void command_acls(const struct config *cfg, struct buf *out)
 		buf_puts(out, " --operation Create");
 	buf_printf(out, " --topic %s. --resource-pattern-type prefixed\n", kafka->prefix);
 	put_acl(out, kafka);
-	buf_printf(out, " --operation Read --operation Describe --group sluice-%s\n", cfg->name);
+	buf_printf(out, " --operation Read --operation Describe --group sluice-%s --group sluice-%s-notes\n",
+		cfg->name, cfg->name);
 	put_acl(out, kafka);
 	buf_puts(out, " --operation IdempotentWrite --cluster\n");
 }

@@ -13,7 +13,9 @@
  *   2. A batch is handed out when it is full, when its reign ends, or when nothing else is there at once: an idle
  *      stream has no delay, a busy one has large batches. One full batch takes all others with it, so a quiet partition does
  *      not wait for a busy one.
- *   3. Where there is no memory nothing is polled: messages wait in the client's own bounded queue, and behind it in the log.
+ *   3. Where there is no memory no message is polled: they wait in the client's own bounded queue, and behind it in the log. When
+ *      that lasts (REST_MS), or nobody takes batches, the partitions are paused and the client is polled for events alone, so
+ *      that the group goes on counting us in, however long it takes.
  *   4. The client mends its connections by itself; when no broker answers for DOWN_MS the attempt ends, so that the next
  *      one begins from the configured servers again, which may be others by then.
  */
@@ -36,6 +38,7 @@
 #define HASTEN_WAIT_MS 200 /* for an answer that nobody needs */
 #define BEATS_MS       200
 #define NOTHING	       1
+#define REST_MS	       3000
 
 static struct consumer *of(struct transport_reader *t)
 {
@@ -213,7 +216,7 @@ static int consumer_message(struct consumer *c, const rd_kafka_message_t *in, st
 	struct stamp stamp;
 	int r;
 
-	if (!feed || feed->state != FEED_RUNNING)
+	if (!feed || feed->state != FEED_RUNNING || in->offset < feed->next)
 		return 0;
 	message_received(in, &msg);
 	if (c->scratch.bytes > SCRATCH_BYTES)
@@ -361,15 +364,30 @@ static int consumer_open(struct transport_reader *t, struct error *err)
 	return group_subscribe(c, err);
 }
 
+/* nothing can be taken: for a moment nobody is asked, for longer only events come. Return: TRANSPORT_IDLE, negative */
+static int consumer_rest(struct consumer *c, int timeout_ms, struct error *err)
+{
+	int r;
+
+	group_chores(c);
+	if (!c->rest_since.us)
+		c->rest_since = mono_now();
+	if (mono_diff_us(mono_now(), c->rest_since) < REST_MS * 1000) {
+		poll(NULL, 0, timeout_ms < 10 ? timeout_ms : 10);
+		return TRANSPORT_IDLE;
+	}
+	if (group_pause(c, true, err) < 0)
+		return -1;
+	r = consumer_poll(c, timeout_ms, err);
+	return r < 0 ? r : TRANSPORT_IDLE;
+}
+
 /* memory is short: what is complete goes first, then the caller has to give some back */
-static int consumer_short(struct consumer *c, int timeout_ms, struct batch **ret)
+static int consumer_short(struct consumer *c, int timeout_ms, struct batch **ret, struct error *err)
 {
 	close_all(c);
 	*ret = ready_take(c);
-	if (*ret)
-		return 0;
-	poll(NULL, 0, timeout_ms < 10 ? timeout_ms : 10);
-	return TRANSPORT_IDLE;
+	return *ret ? 0 : consumer_rest(c, timeout_ms, err);
 }
 
 static int consumer_recv(struct transport_reader *t, int timeout_ms, struct batch **ret,
@@ -385,13 +403,18 @@ static int consumer_recv(struct transport_reader *t, int timeout_ms, struct batc
 
 		if (r != 0)
 			return r;
+		if (t->hold)
+			return consumer_rest(c, timeout_ms, err);
 		*ret = ready_take(c);
 		if (*ret)
 			return 0;
 		if (consumer_beats(c, err) < 0)
 			return -1;
 		if (c->fill.pool && !block_pool_available(c->fill.pool, BATCH_ROOM))
-			return consumer_short(c, timeout_ms, ret);
+			return consumer_short(c, timeout_ms, ret, err);
+		c->rest_since.us = 0;
+		if (c->paused && group_pause(c, false, err) < 0)
+			return -1;
 		r = consumer_poll(c, c->open ? 0 : mono_until_ms(until, mono_now()), err);
 		if (r < 0)
 			return r;
@@ -420,6 +443,8 @@ static int consumer_drop(struct transport_reader *t, const struct partition *par
 static int consumer_ack(struct transport_reader *t, uint64_t seq, struct error *err)
 {
 	group_acked(of(t), seq);
+	if (seq >= of(t)->seq)
+		of(t)->last_chores.us = 0; /* nothing is in work: how far we are is said at once */
 	group_chores(of(t));
 	return 0;
 }

@@ -57,6 +57,8 @@ struct consumer {
 	size_t most_waiting;
 	struct mono last_hasten;
 	struct mono last_chores, last_commit, last_look;
+	struct mono rest_since; /* nothing can be taken; .us 0 = it can */
+	bool paused;		/* the partitions, for that */
 	struct log_limit strangers;
 };
 
@@ -84,6 +86,9 @@ void group_heard(struct consumer *c);
 void group_seek_topics(struct consumer *c);
 /** group_chores() - once a second at most: tells the group how far we are, and the status how far behind. */
 void group_chores(struct consumer *c);
+/** group_pause() - no messages come from our partitions, or they come again; those that were fetched already come again, too.
+ * Return: 0, negative. */
+int group_pause(struct consumer *c, bool pause, struct error *err);
 /** group_leave() - leaves it; nothing is told to the applier any more. */
 void group_leave(struct consumer *c);
 /** ready_forget() - frees what was complete of a feed but not handed out. */

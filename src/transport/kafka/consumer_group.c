@@ -300,6 +300,7 @@ static int group_assign(struct consumer *c, struct error *err)
 	code = rd_kafka_assign(c->rk, list);
 	rd_kafka_topic_partition_list_destroy(list);
 	c->assigning = false;
+	c->paused = false; /* paused anew where that still has to be */
 	return code ? kafka_error(err, code, "taking partitions over") : 0;
 }
 
@@ -480,7 +481,31 @@ static void group_commit(struct consumer *c)
 	rd_kafka_topic_partition_list_destroy(list);
 }
 
-/* how far behind each partition is, for /metrics */
+static bool is_outstanding(const struct consumer *c, const struct feed *feed)
+{
+	for (const struct batch *batch = c->ready; batch; batch = batch->next) {
+		if (batch->partition == &feed->partition)
+			return true;
+	}
+	for (uint32_t i = 0; i < c->n_handed; i++) {
+		if (c->handed[(c->handed_from + i) % c->cap_handed].feed == feed)
+			return true;
+	}
+	return feed->batch;
+}
+
+/* marks of readers and what dead reigns wrote are nobody's to apply: they count as done with what came before them */
+static void group_pass(struct consumer *c)
+{
+	for (struct feed *feed = c->feeds; feed; feed = feed->next_feed) {
+		if (feed->state == FEED_RUNNING && feed->next > feed->acked && !is_outstanding(c, feed)) {
+			feed->acked = feed->next;
+			feed->committed = false;
+		}
+	}
+}
+
+/* how far behind each partition is */
 static void group_lags(struct consumer *c)
 {
 	struct status *st = c->ctx->status;
@@ -496,11 +521,11 @@ static void group_lags(struct consumer *c)
 	}
 	status_lock(st);
 	for (struct feed *feed = c->feeds; feed; feed = feed->next_feed) {
-		/* marks, and what does not count, is nothing that the target will have */
-		bool all = !feed->batch && feed->acked >= feed->handed;
-		int64_t behind = feed->high - (all && feed->next > feed->acked ? feed->next : feed->acked);
+		struct log_lag lag = { .offset = feed->acked, .end = feed->high, .held = true };
 
-		log_lag_set(st, &feed->partition, feed->state != FEED_RUNNING ? -1 : behind > 0 ? behind : 0);
+		if (feed->state == FEED_RUNNING && feed->reign.number)
+			reign_format(feed->reign, st->halves.reign);
+		log_lag_set(st, &feed->partition, feed->state == FEED_RUNNING ? &lag : NULL);
 	}
 	status_unlock(st);
 }
@@ -512,11 +537,30 @@ void group_chores(struct consumer *c)
 	if (mono_diff_us(now, c->last_chores) < CHORES_MS * 1000)
 		return;
 	c->last_chores = now;
+	group_pass(c);
 	group_lags(c);
 	if (mono_diff_us(now, c->last_commit) >= COMMIT_MS * 1000) {
 		c->last_commit = now;
 		group_commit(c);
 	}
+}
+
+int group_pause(struct consumer *c, bool pause, struct error *err)
+{
+	rd_kafka_topic_partition_list_t *list;
+	rd_kafka_resp_err_t code;
+
+	if (c->paused == pause)
+		return 0;
+	c->paused = pause;
+	list = rd_kafka_topic_partition_list_new(16);
+	for (struct feed *feed = c->feeds; feed; feed = feed->next_feed) {
+		if (feed->state == FEED_RUNNING)
+			rd_kafka_topic_partition_list_add(list, feed->partition.topic, feed->partition.id);
+	}
+	code = pause ? rd_kafka_pause_partitions(c->rk, list) : rd_kafka_resume_partitions(c->rk, list);
+	rd_kafka_topic_partition_list_destroy(list);
+	return code ? kafka_error(err, code, pause ? "pausing partitions" : "resuming partitions") : 0;
 }
 
 void group_leave(struct consumer *c)

@@ -86,6 +86,7 @@ void fill_open(const struct fill *fill, struct feed *feed)
 	feed->batch = batch_new(fill->pool);
 	feed->batch->partition = &feed->partition;
 	feed->batch->reign = feed->reign;
+	feed->batch->identity = feed->identity;
 	feed->batch->filled = mono_now();
 }
 

@@ -194,6 +194,9 @@ static int writer_open(
 	if (w->tables)
 		checkpoint_init(&w->checkpoint, &w->tail.last, resume_box_get(&w->tail.resume));
 	w->base.snapshot = snapshot_kafka_new(w->ctx, &w->out, w->base.state);
+	status_lock(w->ctx->status);
+	reign_format(w->reign, w->ctx->status->halves.reign);
+	status_unlock(w->ctx->status);
 	*ret = (struct transport_tail){
 		.exists = w->tail.found,
 		.position = tail_position(&w->tail),
