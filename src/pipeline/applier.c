@@ -370,6 +370,8 @@ static int applier_take(struct applier *ap, const struct partition *partition, s
 		"topic=%s partition=%d epoch=%llu offset=%lld", partition->topic, partition->id,
 		(unsigned long long)progress.epoch, (long long)progress.offset);
 	applier_add(ap, partition, &progress);
+	/* a copy by Debezium is rows like all others */
+	ap->looked = ap->looked || at->ctx->cfg->transport.kafka.events == EVENTS_DEBEZIUM;
 	if (!ap->looked && applier_behind(ap, err) < 0)
 		return -1;
 	ap->looked = true;
