@@ -70,7 +70,7 @@ run_lint() {
 
 # the targets share the time: each has its own corpus, which lasts, and begins with captures or with what our encoders write
 run_fuzz() {
-	local name at=tests/fuzz names=(binary json schema stamp) targets=() seconds
+	local name at=tests/fuzz names=(binary debezium json schema stamp) targets=() seconds
 	say "fuzzing, $FUZZ_SECONDS s"
 	for name in "${names[@]}"; do targets+=("$at/fuzz-$name"); done
 	if ! { CC=clang tree fuzz -Dfuzz=true -Dtests=true -Db_lundef=false -Db_sanitize=address,undefined -Db_pie=false &&

@@ -13,19 +13,10 @@
 #include <stdint.h>
 
 #include <sluice/backoff.h>
+#include <sluice/config_debezium.h>
+#include <sluice/config_list.h>
 #include <sluice/error.h>
 #include <sluice/log.h>
-
-struct string_list {
-	char **items;
-	uint32_t n;
-};
-
-/* NAME: VALUE pairs; values may be secrets and are never printed */
-struct property_list {
-	char **names, **values;
-	uint32_t n;
-};
 
 enum peer_type { PEER_POSTGRESQL, PEER_MONGODB, PEER_GENERATOR, PEER_DISCARD };
 enum no_identity { NO_IDENTITY_REFUSE, NO_IDENTITY_INSERT_ONLY, NO_IDENTITY_FULL };
@@ -98,6 +89,9 @@ struct config_kafka {
 	int64_t retention_ms; /* < 0 = unlimited */
 	enum kafka_format format;
 	unsigned json_schemas; /* enum json_schemas of codec.h */
+	enum kafka_events events;
+	struct string_list topics; /* of another program; empty = <prefix>.*.* */
+	struct config_debezium debezium;
 	struct property_list properties, producer_properties, consumer_properties; /* librdkafka's own */
 };
 

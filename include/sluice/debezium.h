@@ -60,18 +60,28 @@ struct debezium_type {
 	int32_t modifier;
 };
 
+/* a table as a message tells of it; what it points to lives as long as the call */
+struct debezium_table {
+	const char *schema, *name;
+	const char *const *columns; /* of the row, in its order; n_columns 0: nothing is said (TRUNCATE) */
+	const char *const *keys;    /* of the message's key; n_keys 0: it has none */
+	uint32_t n_columns, n_keys;
+};
+
 struct debezium_options {
 	enum debezium_time time;
 	enum debezium_decimal decimal;
 	enum debezium_binary binary;
 	bool interval_string;	 /* interval.handling.mode=string; hstore's mode is seen from the value */
+	bool ignore_columns;	 /* those that the relation does not have */
 	int32_t money_digits;	 /* money.fraction.digits; 0 = its default, 2; below 0 = none */
 	const char *unavailable; /* what stands for unsent values; NULL = Debezium's default; borrowed */
 	/**
-	 * relation() - the target's table; its identity must be the source's (IDENTITY_FULL: `before` is a whole row).
+	 * relation() - the table with the types of the target's: without a key IDENTITY_FULL (`before` is a whole row). Columns
+	 * that it lacks are an error, or are left out with ignore_columns.
 	 * Return: borrowed for the call; NULL with *err filled.
 	 */
-	struct relation *(*relation)(void *ctx, const char *schema, const char *table, struct error *err);
+	struct relation *(*relation)(void *ctx, const struct debezium_table *table, struct error *err);
 	/** type() - says what an oid >= 16384 is; NULL = all are TEXT. */
 	void (*type)(void *ctx, uint32_t oid, struct debezium_type *ret);
 	void *ctx;
@@ -89,6 +99,7 @@ enum debezium_snapshot { DEBEZIUM_STREAMED, DEBEZIUM_SNAPSHOT, DEBEZIUM_SNAPSHOT
 struct debezium_info {
 	bool has_lsn, has_xid;
 	uint64_t lsn, xid;	 /* source.lsn, source.txId */
+	uint64_t commit_before;	 /* where the transaction before this one was committed; 0 = unknown */
 	struct wall commit_time; /* of the change at the source; 0 = unknown */
 	enum debezium_snapshot snapshot;
 	const char

@@ -36,6 +36,10 @@ enum record_flags {
 	RECORD_BEFORE_FULL = 2, /* `before` holds the whole old row */
 	RECORD_KEY_CHANGED = 4, /* an UPDATE whose old and new key differ (or may differ) */
 	RECORD_TOAST = 8,	/* `after` has at least one absent column */
+	/* of another program's log, which tells of each change at least once: its row may be there already, or be gone */
+	RECORD_UPSERT = 16,
+	RECORD_AGAIN =
+		32, /* with UPSERT: certainly told before; a row that it needs and does not find is no loss */
 };
 
 struct record_begin {

@@ -9,6 +9,7 @@
  */
 
 #include <sluice/batch.h>
+#include <sluice/catalog.h>
 #include <sluice/context.h>
 #include <sluice/snapshot.h>
 #include <sluice/state.h>
@@ -116,6 +117,7 @@ struct sink {
 	const struct context *ctx;
 	struct state *state; /* the migration's store, usable after claim(); NULL: none (discard) */
 	struct snapshot_sink *snapshot; /* NULL: the driver cannot be loaded */
+	struct catalog *catalog;	/* of its tables, from connect() on; NULL: it has none (discard) */
 	char identity[96];		/* of the target, set by connect() */
 };
 

@@ -16,6 +16,7 @@
 #include <sluice/snapshot.h>
 #include <sluice/state.h>
 
+struct catalog;
 struct transport_writer;
 struct transport_reader;
 struct progress;
@@ -91,6 +92,8 @@ struct transport_reader_ops {
 
 struct transport_reader {
 	const struct transport_reader_ops *ops;
+	/* the target's tables, for a log whose messages do not describe them; NULL = nobody knows; set before open() */
+	struct catalog *catalog;
 	/* bytes that recv() could give at once but has not yet; for limits and metrics */
 	uint64_t waiting_bytes;
 	bool spread; /* rows come in many partitions, which several appliers may share */

@@ -258,14 +258,17 @@ static int check_all(const struct cli *cli, const struct context *ctx)
 {
 	struct side sides[] = { { .name = "source" }, { .name = "target" }, { .name = "kafka" } };
 	bool log = ctx->cfg->transport.type == TRANSPORT_KAFKA;
+	/* whose changes are Debezium's has no source of ours */
+	bool foreign = config_reads_foreign(ctx->cfg);
 	uint32_t replicas;
 	int rc;
 
-	look_source(ctx, &sides[0]);
+	if (!foreign)
+		look_source(ctx, &sides[0]);
 	look_target(ctx, &sides[1]);
 	if (log)
 		transport_kafka_check(ctx, &sides[2].list, &replicas);
-	rc = report(cli, sides, log ? 3 : 2);
+	rc = report(cli, sides + foreign, (log ? 3 : 2) - (size_t)foreign);
 	for (size_t i = 0; i < 3; i++)
 		finding_list_fini(&sides[i].list);
 	return rc;
@@ -304,6 +307,8 @@ int check_command(struct cli *cli, int argc, char **argv)
 		return rc;
 	if (print && !strcmp(print, "kafka") && cli->cfg->transport.type != TRANSPORT_KAFKA)
 		return cli_usage(cli, "--print kafka needs transport.type: kafka");
+	if (print && !strcmp(print, "source") && config_reads_foreign(cli->cfg))
+		return cli_usage(cli, "--print source: with transport.kafka.events: debezium there is none");
 	if (print && cli_has(cli, "offline")) {
 		print_kafka(cli->cfg, NULL);
 		return EXIT_OK;

@@ -258,6 +258,12 @@ static int service_command(struct cli *cli, enum pipeline_role role)
 		return rc;
 	if (role != ROLE_WHOLE && cli->cfg->transport.type != TRANSPORT_KAFKA)
 		return cli_usage(cli, "without transport.type: kafka there is only `sluice run`");
+	if (role != ROLE_APPLIER && config_reads_foreign(cli->cfg)) {
+		error_set(&svc.err, ERROR_CONFIG, "DEBEZIUM-READER",
+			"transport.kafka.events is debezium: Debezium is the reader, and there is only `sluice applier`");
+		cli_error(&svc.err);
+		return error_exit_code(&svc.err);
+	}
 	cli_context_init(&svc.cc, cli);
 	svc.opt.role = role;
 	svc.terminal = isatty(STDOUT_FILENO);

@@ -138,6 +138,9 @@ static void rule_peer(struct binder *b, const struct peer *peer)
 		return;
 	if (!*peer->uri && b->cfg->transport.type == TRANSPORT_KAFKA && (b->without & peer->without))
 		return;
+	/* whose changes they are is Debezium's business */
+	if (!*peer->uri && config_reads_foreign(b->cfg) && peer->without == CONFIG_WITHOUT_SOURCE)
+		return;
 	if (!*peer->uri) {
 		rule_required(b, peer->uri_key, "postgresql://USER@HOST/DATABASE");
 		return;

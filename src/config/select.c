@@ -61,3 +61,8 @@ bool config_table_selected(const struct config_source *cfg, const char *schema, 
 		return false;
 	return !matches_any(&cfg->exclude, name);
 }
+
+bool config_reads_foreign(const struct config *cfg)
+{
+	return cfg->transport.type == TRANSPORT_KAFKA && cfg->transport.kafka.events == EVENTS_DEBEZIUM;
+}

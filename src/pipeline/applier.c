@@ -392,6 +392,8 @@ static int applier_take(struct applier *ap, const struct partition *partition, s
 		(unsigned long long)progress.epoch, (long long)progress.offset);
 	applier_add(ap, partition, &progress);
 	applier_show_source(at->ctx->status, ap->lanes);
+	/* a copy by Debezium is rows like all others */
+	ap->looked = ap->looked || at->ctx->cfg->transport.kafka.events == EVENTS_DEBEZIUM;
 	if (!ap->looked)
 		builder_look(&ap->builder, at);
 	ap->looked = true;

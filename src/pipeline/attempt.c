@@ -191,6 +191,8 @@ static int attempt_connect(struct attempt *at, const char **stage, struct error 
 	*stage = "transport";
 	if (at->role == ROLE_READER && attempt_open_log(at, err) < 0)
 		return -1;
+	if (at->role == ROLE_APPLIER)
+		at->reader->catalog = at->sink->catalog;
 	if (at->role == ROLE_APPLIER && at->reader->ops->open(at->reader, err) < 0)
 		return -1;
 	if (SLUICE_FAULT_POINT("pipeline.claimed"))

@@ -71,6 +71,16 @@ static const char *const kafka_layouts[] = { "stream", "tables", NULL };
 static const char *const kafka_formats[] = { "json", "binary", NULL };
 static const char *const kafka_schemas[] = { "topic", "inline", "none", NULL };
 
+/* in the order of the enums of debezium.h */
+static const char *const kafka_events[] = { "sluice", "debezium", NULL };
+static const char *const debezium_times[] = { "adaptive", "adaptive_time_microseconds", "connect",
+	"isostring", "microseconds", "nanoseconds", "structured", NULL };
+static const char *const debezium_decimals[] = { "precise", "double", "string", NULL };
+static const char *const debezium_binaries[] = { "bytes", "base64", "base64-url-safe", "hex", NULL };
+static const char *const debezium_intervals[] = { "numeric", "string", NULL };
+static const char *const debezium_truncates[] = { "apply", "ignore", NULL };
+static const char *const debezium_starts[] = { "whole", "oldest", NULL };
+
 #define KAFKA(m) AT(transport.kafka.m)
 static const struct option kafka_options[] = {
 	{ "transport.kafka.bootstrap_servers", OPTION_STRING, KAFKA(bootstrap_servers), NULL, 0, 0, NULL, 0,
@@ -94,6 +104,35 @@ static const struct option kafka_options[] = {
 	{ "transport.kafka.json_schemas", OPTION_ENUM, KAFKA(json_schemas), "topic", 0, 0, kafka_schemas, 0,
 		"Where the types of a record are: in the topic of schemas, in each message (Kafka Connect's schema and payload), or "
 		"nowhere." },
+	{ "transport.kafka.events", OPTION_ENUM, KAFKA(events), "sluice", 0, 0, kafka_events, 0,
+		"Who wrote the topics: `sluice reader`, or Debezium's PostgreSQL connector. With `debezium` there is `sluice applier` "
+		"alone, and the settings that follow count." },
+	{ "transport.kafka.topics", OPTION_LIST, KAFKA(topics), NULL, 0, 0, NULL, 0,
+		"Topics that another program wrote, with `*` and `?`, which do not stand for a dot. By default `<prefix>.*.*`, as "
+		"Debezium names them, `<prefix>` being its `topic.prefix`." },
+	{ "transport.kafka.debezium.time_precision_mode", OPTION_ENUM, KAFKA(debezium.time), "adaptive", 0, 0,
+		debezium_times, 0,
+		"The connector's `time.precision.mode`. This one and those that follow have to be what the connector has where "
+		"messages carry no schema; where they do, the schema counts." },
+	{ "transport.kafka.debezium.decimal_handling_mode", OPTION_ENUM, KAFKA(debezium.decimal), "precise",
+		0, 0, debezium_decimals, 0, "The connector's `decimal.handling.mode`." },
+	{ "transport.kafka.debezium.binary_handling_mode", OPTION_ENUM, KAFKA(debezium.binary), "bytes", 0, 0,
+		debezium_binaries, 0,
+		"The connector's `binary.handling.mode`. No schema says it: it has to be right with schemas, too." },
+	{ "transport.kafka.debezium.interval_handling_mode", OPTION_ENUM, KAFKA(debezium.interval), "numeric",
+		0, 0, debezium_intervals, 0, "The connector's `interval.handling.mode`." },
+	{ "transport.kafka.debezium.money_fraction_digits", OPTION_UINT32, KAFKA(debezium.money_digits), "2",
+		0, 100, NULL, 0, "The connector's `money.fraction.digits`." },
+	{ "transport.kafka.debezium.unavailable_value", OPTION_STRING, KAFKA(debezium.unavailable),
+		"__debezium_unavailable_value", 0, 0, NULL, 0,
+		"The text that the connector writes where a value was not sent (unchanged TOAST), if it is not its own default." },
+	{ "transport.kafka.debezium.truncate", OPTION_ENUM, KAFKA(debezium.truncate), "apply", 0, 0,
+		debezium_truncates, 0,
+		"What happens with a TRUNCATE. Only in a topic with one partition it can be applied." },
+	{ "transport.kafka.debezium.start", OPTION_ENUM, KAFKA(debezium.start), "whole", 0, 0,
+		debezium_starts, 0,
+		"Where to begin in a topic of which nothing was applied yet. `whole`: at its first message, and if that was deleted "
+		"the applier ends with exit code 80; `oldest`: at the oldest message that is there." },
 	{ "transport.kafka.properties", OPTION_MAP, KAFKA(properties), NULL, 0, 0, NULL, 0,
 		"Properties for librdkafka, for producers and consumers, such as `security.protocol`. Those that would break a "
 		"guarantee are refused." },

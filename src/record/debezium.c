@@ -31,6 +31,7 @@ struct decoding {
 	struct record *rec;
 	struct debezium_info *info;
 	const struct tree_node *schema, *payload; /* schema: NULL = none */
+	const struct tree_node *key;		  /* of the message, in dbz->key; NULL = none */
 	struct error *err;
 };
 
@@ -116,6 +117,20 @@ static void read_snapshot(struct decoding *d, const struct tree_node *snapshot)
 		d->info->snapshot = DEBEZIUM_SNAPSHOT;
 }
 
+/* ["<commit of the transaction before>","<event>"], either may be null */
+static uint64_t read_commit_before(const struct tree_node *sequence)
+{
+	const char *s, *end;
+	int64_t n;
+
+	if (!sequence || sequence->type != TREE_STRING || sequence->text.len < 3 ||
+		memcmp(sequence->text.s, "[\"", 2) != 0)
+		return 0;
+	s = sequence->text.s + 2;
+	end = memchr(s, '"', sequence->text.len - 2);
+	return end && read_i64((struct read_text){ s, (size_t)(end - s) }, &n) ? (uint64_t)n : 0;
+}
+
 static void read_source(struct decoding *d)
 {
 	const struct tree_node *source = member(d, d->payload, "source");
@@ -127,6 +142,7 @@ static void read_source(struct decoding *d)
 	/* a position is Java's signed long */
 	info->has_lsn = number(d, source, "lsn", &n);
 	info->lsn = info->has_lsn ? (uint64_t)n : 0;
+	info->commit_before = read_commit_before(member(d, source, "sequence"));
 	info->has_xid = number(d, source, "txId", &n);
 	info->xid = info->has_xid ? (uint64_t)n : 0;
 	if (number(d, source, "ts_us", &n) ||
@@ -143,18 +159,61 @@ static void read_source(struct decoding *d)
 	d->rec->pos.minor = info->total_order > 0 ? (uint64_t)info->total_order : 0;
 }
 
-static int find_relation(struct decoding *d)
+static int read_key(struct decoding *d)
+{
+	const struct tree_node *schema;
+	struct read_text text = { d->msg->key, d->msg->key_len };
+
+	d->key = NULL;
+	if (!text.s)
+		return 0;
+	if (tree_parse(&d->dbz->key, d->msg, text, &d->batch->arena, d->err) < 0)
+		return -1;
+	d->key = unwrap(&d->dbz->key, &schema);
+	if (d->key->type == TREE_NULL)
+		d->key = NULL;
+	else if (d->key->type != TREE_MAP)
+		return broken(d, "a key that is no object");
+	return 0;
+}
+
+/* the names of a struct's members; NULL = none */
+static const char *const *member_names(
+	struct decoding *d, const struct tree *tree, const struct tree_node *at, uint32_t *ret_n)
+{
+	const char **names;
+	uint32_t n = 0;
+
+	*ret_n = 0;
+	if (!at || at->type != TREE_MAP)
+		return NULL;
+	TREE_EACH(tree, at, child)
+	n++;
+	names = arena_alloc(&d->batch->arena, (n + 1) * sizeof(*names));
+	*ret_n = n;
+	n = 0;
+	TREE_EACH(tree, at, child)
+	names[n++] = arena_text(&d->batch->arena, child->key);
+	return names;
+}
+
+/* row: that is looked at for the columns; NULL = none */
+static int find_relation(struct decoding *d, const struct tree_node *row)
 {
 	const struct tree_node *source = member(d, d->payload, "source");
-	const struct tree_node *schema = member(d, source, "schema"), *table = member(d, source, "table");
+	const struct tree_node *schema = member(d, source, "schema"), *name = member(d, source, "table");
 	const struct debezium_options *opt = &d->dbz->opt;
 	struct arena *arena = &d->batch->arena;
+	struct debezium_table table;
 	struct relation *rel;
 
-	if (!schema || !table || schema->type != TREE_STRING || table->type != TREE_STRING)
+	if (!schema || !name || schema->type != TREE_STRING || name->type != TREE_STRING)
 		return broken(d, "no schema and table in source");
-	rel = opt->relation(
-		opt->ctx, arena_text(arena, schema->text), arena_text(arena, table->text), d->err);
+	table = (struct debezium_table){ .schema = arena_text(arena, schema->text),
+		.name = arena_text(arena, name->text) };
+	table.columns = member_names(d, &d->dbz->tree, row, &table.n_columns);
+	table.keys = member_names(d, &d->dbz->key, d->key, &table.n_keys);
+	rel = opt->relation(opt->ctx, &table, d->err);
 	if (!rel)
 		return -1;
 	d->rec->rel = batch_hold(d->batch, rel);
@@ -188,6 +247,31 @@ static int find_column(const struct relation *rel, struct read_text name, uint32
 	return -1;
 }
 
+/* digits behind the point that count */
+static int32_t fraction_digits(struct buf *text)
+{
+	const char *s = buf_str(text), *point = strchr(s, '.'), *end;
+
+	if (!point)
+		return 0;
+	end = point + 1 + strspn(point + 1, "0123456789");
+	while (end > point + 1 && end[-1] == '0')
+		end--;
+	return (int32_t)(end - point - 1);
+}
+
+/* a type of the target that holds fewer digits would round in silence */
+static bool fits(const struct json_type *type, struct buf *text)
+{
+	bool time = type->kind == JSON_TIME || type->kind == JSON_MICRO_TIME ||
+		    type->kind == JSON_TIMESTAMP || type->kind == JSON_MICRO_TIMESTAMP ||
+		    type->kind == JSON_ZONED_TIME || type->kind == JSON_ZONED_TIMESTAMP;
+
+	if (!time && type->kind != JSON_DECIMAL)
+		return true;
+	return fraction_digits(text) <= (time ? type->precision : type->scale > 0 ? type->scale : 0);
+}
+
 static int read_value(struct decoding *d, const struct tree_node *node, const struct tree_node *schema,
 	const struct form *base, struct value *ret)
 {
@@ -206,6 +290,8 @@ static int read_value(struct decoding *d, const struct tree_node *node, const st
 	buf_clear(&dbz->text);
 	if (!debezium_value(&ctx, &form, node, &dbz->text))
 		return broken_value(d, node->key, "a value that its type does not have");
+	if (!fits(&form.type, &dbz->text))
+		return broken_value(d, node->key, "more digits than the target's type holds");
 	*ret = (struct value){ .data = arena_dup(&d->batch->arena, dbz->text.data, dbz->text.len),
 		.len = (uint32_t)dbz->text.len,
 		.state = VALUE_PRESENT,
@@ -236,6 +322,8 @@ static int read_row(struct decoding *d, const char *name, struct value **ret)
 		int at = find_column(rel, node->key, next);
 		const struct tree_node *field = schema ? field_schema(d, schema, node->key) : NULL;
 
+		if (at < 0 && d->dbz->opt.ignore_columns)
+			continue;
 		if (at < 0)
 			return broken_value(d, node->key, "the table does not have it");
 		if (seen[at])
@@ -249,17 +337,15 @@ static int read_row(struct decoding *d, const char *name, struct value **ret)
 }
 
 /* is the column one of those in the message's key? Without a key the table's count */
-static bool in_key(const struct decoding *d, const struct tree_node *key, const struct column *column)
+static bool in_key(const struct decoding *d, const struct column *column)
 {
-	return key ? tree_member(&d->dbz->key, key, column->name) != NULL : column->key;
+	return d->key ? tree_member(&d->dbz->key, d->key, column->name) != NULL : column->key;
 }
 
 /* what is not of the key was filled up by Debezium, unless the whole old row was sent */
 static int keep_key(struct decoding *d)
 {
 	const struct relation *rel = d->rec->rel;
-	const struct tree_node *key = NULL, *schema;
-	struct read_text text = { d->msg->key, d->msg->key_len };
 	bool any = false;
 
 	if (!d->rec->before)
@@ -268,15 +354,9 @@ static int keep_key(struct decoding *d)
 		d->rec->flags |= RECORD_BEFORE_FULL;
 		return 0;
 	}
-	if (d->msg->key) {
-		if (tree_parse(&d->dbz->key, d->msg, text, &d->batch->arena, d->err) < 0)
-			return -1;
-		key = unwrap(&d->dbz->key, &schema);
-		key = key->type == TREE_MAP ? key : NULL;
-	}
 	d->rec->flags |= RECORD_BEFORE_KEY;
 	for (uint32_t i = 0; i < rel->n_columns; i++) {
-		if (!in_key(d, key, &rel->columns[i]))
+		if (!in_key(d, &rel->columns[i]))
 			d->rec->before[i] = (struct value){ .state = VALUE_ABSENT };
 		any = any || d->rec->before[i].state == VALUE_PRESENT;
 	}
@@ -286,12 +366,13 @@ static int keep_key(struct decoding *d)
 static int read_rows(struct decoding *d, char op)
 {
 	struct record *rec = d->rec;
+	const struct tree_node *row = member(d, d->payload, op == 'd' ? "before" : "after");
 
 	rec->op = op == 'c'   ? RECORD_INSERT
 		  : op == 'u' ? RECORD_UPDATE
 		  : op == 'd' ? RECORD_DELETE
 			      : RECORD_READ;
-	if (find_relation(d) < 0)
+	if (read_key(d) < 0 || find_relation(d, row) < 0)
 		return -1;
 	if ((rec->op == RECORD_UPDATE || rec->op == RECORD_DELETE) &&
 		(read_row(d, "before", &rec->before) < 0 || keep_key(d) < 0))
@@ -311,7 +392,7 @@ static int read_truncate(struct decoding *d)
 {
 	struct record_truncate *truncate = arena_alloc(&d->batch->arena, sizeof(*truncate));
 
-	if (find_relation(d) < 0)
+	if (find_relation(d, NULL) < 0)
 		return -1;
 	*truncate = (struct record_truncate){ .n_relations = 1 };
 	truncate->relations = arena_dup(&d->batch->arena, &d->rec->rel, sizeof(struct relation *));

@@ -15,10 +15,22 @@
 #define SECOND_US INT64_C(1000000)
 #define DAY_US	  INT64_C(86400000000)
 /* what PostgreSQL's timestamps hold; beyond it only infinity lies, which Java writes as its own largest year */
-#define YEAR_MAX     294276
-#define YEAR_MIN     (-4712)
-#define DATE_MAX     5874897
-#define INTERVAL_MAX INT64_C(0x7FFFFFFF)
+#define YEAR_MAX 294276
+#define YEAR_MIN (-4712)
+#define DATE_MAX 5874897
+/* days since 1970: the last one of DATE_MAX; 4714 BC, before which PostgreSQL has none */
+#define DATE_MAX_DAYS INT64_C(2145042905)
+#define DATE_MIN_DAYS INT64_C(-2440588)
+/*
+ * What dates without end become in Debezium: streamed ones LocalDate's own limits, beyond all dates; in a snapshot
+ * Date(Long.MAX) and Date(Long.MIN) cut to 32 bits, some days off where Java's time zone is not UTC, the second with its era
+ * lost. None of them is a date that PostgreSQL has.
+ */
+#define DATE_CUT_INFINITY	INT64_C(-622191234)
+#define DATE_CUT_MINUS_INFINITY INT64_C(-625821272)
+#define DATE_CUT_YEAR		292269055
+#define YEARS_400_US		(INT64_C(146097) * DAY_US)
+#define INTERVAL_MAX		INT64_C(0x7FFFFFFF)
 
 struct moment {
 	bool date, time, zone;
@@ -94,14 +106,32 @@ static void put_offset(int32_t offset_s, struct buf *out)
 		buf_printf(out, ":%02u", s % 60);
 }
 
+/* PostgreSQL counts from 2000 on, so its last 30 years are too far from 1970: the calendar is the same 400 years before */
+static bool print_late(bool zoned, __int128_t us, struct buf *out)
+{
+	struct buf text = BUF_INIT;
+	bool ok = zoned ? print_zoned((int64_t)(us - YEARS_400_US), &text)
+			: print_number(JSON_MICRO_TIMESTAMP, (int64_t)(us - YEARS_400_US), &text);
+	const char *rest = ok ? strchr(buf_str(&text), '-') : NULL;
+	int64_t year;
+
+	ok = rest && read_i64((struct read_text){ buf_str(&text), (size_t)(rest - buf_str(&text)) }, &year);
+	if (ok)
+		buf_printf(out, "%" PRId64 "%s", year + 400, rest);
+	buf_fini(&text);
+	return ok;
+}
+
 static bool print_timestamp(bool zoned, const struct moment *m, struct buf *out)
 {
-	int64_t us;
+	__int128_t us;
 
 	if (!m->date || m->year > YEAR_MAX || m->year < YEAR_MIN)
 		return false;
-	us = days_of(m->year, m->month, m->day) * DAY_US + m->us - m->offset_s * SECOND_US;
-	return zoned ? print_zoned(us, out) : print_number(JSON_MICRO_TIMESTAMP, us, out);
+	us = (__int128_t)days_of(m->year, m->month, m->day) * DAY_US + m->us - m->offset_s * SECOND_US;
+	if (us > INT64_MAX)
+		return print_late(zoned, us, out);
+	return zoned ? print_zoned((int64_t)us, out) : print_number(JSON_MICRO_TIMESTAMP, (int64_t)us, out);
 }
 
 static bool print(const struct json_type *type, const struct moment *m, struct buf *out)
@@ -216,7 +246,7 @@ bool time_iso(const struct json_type *type, struct read_text text, struct buf *o
 		return false;
 	/* Java's largest and smallest years stand for infinity */
 	if (m.date && (m.year > DATE_MAX || m.year < -100000))
-		m.infinity = m.year > 0 ? 1 : -1;
+		m.infinity = m.year > 0 && m.year != DATE_CUT_YEAR ? 1 : -1;
 	if (type->kind != JSON_ZONED_TIMESTAMP && type->kind != JSON_ZONED_TIME)
 		m.offset_s = 0;
 	return print(type, &m, out);
@@ -238,6 +268,23 @@ static bool print_instant(const struct json_type *type, int64_t us, int infinity
 						  : print_number(JSON_MICRO_TIMESTAMP, us, out);
 }
 
+static bool print_date(int64_t days, struct buf *out)
+{
+	int infinity = 0;
+
+	if (days > INT32_MAX || days < INT32_MIN)
+		return false;
+	if (days > DATE_MAX_DAYS || (days > DATE_CUT_INFINITY - 3 && days < DATE_CUT_INFINITY + 3))
+		infinity = 1;
+	else if (days < INT32_MIN + INT64_C(20000) ||
+		 (days > DATE_CUT_MINUS_INFINITY - 3 && days < DATE_CUT_MINUS_INFINITY + 3))
+		infinity = -1;
+	if (!infinity)
+		return days >= DATE_MIN_DAYS && print_number(JSON_DATE, days, out);
+	buf_puts(out, infinity > 0 ? "infinity" : "-infinity");
+	return true;
+}
+
 bool time_number(const struct json_type *type, enum encoding encoding, struct read_text text, struct buf *out)
 {
 	int64_t n, us;
@@ -246,7 +293,7 @@ bool time_number(const struct json_type *type, enum encoding encoding, struct re
 	if (!read_i64(text, &n))
 		return false;
 	if (encoding == ENCODING_DATE)
-		return type->kind == JSON_DATE && print_number(JSON_DATE, n, out);
+		return type->kind == JSON_DATE && print_date(n, out);
 	if (encoding == ENCODING_TIME_MS || encoding == ENCODING_TIME_US || encoding == ENCODING_TIME_NS) {
 		if (n < 0 || (encoding == ENCODING_TIME_MS && n > DAY_US / 1000))
 			return false;

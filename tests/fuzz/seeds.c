@@ -4,7 +4,7 @@
 /*
  * Writes what the fuzzers begin with: messages as our own encoders make them, into a folder per fuzzer.
  *
- *   fuzz-seeds DIR      writes DIR/json/…, DIR/binary/…, DIR/stamp/…, DIR/schema/…
+ *   fuzz-seeds DIR      writes DIR/json/…, DIR/debezium/…, DIR/binary/…, DIR/stamp/…, DIR/schema/…
  */
 
 #include <errno.h>
@@ -54,12 +54,20 @@ static void write_message(
 	char name[32];
 
 	FUZZ_CHECK(codec->ops->encode(codec, rec, &tx, &output, &err) == 0);
-	exact_len = output.exact.null ? 0 : output.exact.len;
+	/* to the reader of Debezium's messages ours are such */
+	if (!strcmp(folder, "debezium")) {
+		exact_len = output.key.null ? 0 : output.key.len;
+		output.exact = output.key;
+	} else {
+		exact_len = output.exact.null ? 0 : output.exact.len;
+	}
 	value_len = output.value.len - (binary ? 4 : 0);
 	buf_put(&seed,
 		(const uint8_t[]){
 			rec->op, rec->flags, (uint8_t)relation, exact_len & 0xff, (uint8_t)(exact_len >> 8) },
 		5);
+	if (!strcmp(folder, "debezium"))
+		memset(seed.data, 0, 2); /* the modes that we write */
 	buf_put(&seed, out.data + output.exact.at, exact_len);
 	buf_put(&seed, out.data + output.value.at, value_len);
 	snprintf(name, sizeof(name), "%c%02u-%03u", rec->op, relation, number++);
@@ -183,6 +191,8 @@ int main(int argc, char **argv)
 {
 	struct codec *json =
 		codec_json_new(&(struct codec_json_options){ "0", "p", "d", JSON_SCHEMAS_TOPIC });
+	struct codec *inline_json =
+		codec_json_new(&(struct codec_json_options){ "0", "p", "d", JSON_SCHEMAS_INLINE });
 	struct codec *binary = codec_binary_new();
 
 	if (argc != 2)
@@ -190,13 +200,17 @@ int main(int argc, char **argv)
 	dir = argv[1];
 	for (unsigned i = 0; i < RELATIONS; i++) {
 		write_rows("json", json, i);
+		write_rows("debezium", json, i);
+		write_rows("debezium", inline_json, i);
 		write_rows("binary", binary, i);
 	}
 	write_marks("json", json);
+	write_marks("debezium", inline_json);
 	write_marks("binary", binary);
 	write_stamps();
 	write_schemas();
 	codec_free(json);
+	codec_free(inline_json);
 	codec_free(binary);
 	return 0;
 }

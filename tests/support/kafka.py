@@ -35,20 +35,20 @@ log4j.appender.out.layout.ConversionPattern=%d %p %m%n
 """
 
 
-def libraries():
-    """The folder of the broker's jars, fetched when it is not there."""
-    cache = pathlib.Path(os.environ.get("SLUICE_CACHE_DIR", ROOT / ".cache")) / f"kafka-{VERSION}"
+def fetched(name, pom):
+    """The folder of the jars that a pom names, fetched when it is not there."""
+    cache = pathlib.Path(os.environ.get("SLUICE_CACHE_DIR", ROOT / ".cache")) / name
     cache.mkdir(parents=True, exist_ok=True)
     with open(cache / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         complete = cache / "complete"
-        if not complete.exists() or complete.read_text() != POM:
-            (cache / "pom.xml").write_text(POM)
+        if not complete.exists() or complete.read_text() != pom:
+            (cache / "pom.xml").write_text(pom)
             done = subprocess.run(["mvn", "-q", "-B", "-f", str(cache / "pom.xml"), "dependency:copy-dependencies",
                                    f"-DoutputDirectory={cache}/libs"], capture_output=True, text=True, cwd="/",
                                   timeout=600)
-            assert done.returncode == 0, f"Kafka cannot be fetched: {done.stdout[-500:]}"
-            complete.write_text(POM)
+            assert done.returncode == 0, f"{name} cannot be fetched: {done.stdout[-500:]}"
+            complete.write_text(pom)
     return cache / "libs"
 
 
@@ -57,7 +57,7 @@ class Broker:
     quorum (its number, the controllers' ports): one of several, started by whoever makes them."""
 
     def __init__(self, users=None, quorum=None, **properties):
-        self.libs = libraries()
+        self.libs = fetched(f"kafka-{VERSION}", POM)
         self.base = pathlib.Path(tempfile.mkdtemp(prefix="sluice-kafka-"))
         self.port = free_port()
         self.node, controllers = quorum or (1, [free_port()])

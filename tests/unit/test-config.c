@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include <sluice/config_load.h>
+#include <sluice/debezium.h>
 
 #define BASE                                                                                                 \
 	"name: shop\nsource: {uri: 'postgresql://u:geheim@blue/shop'}\ntarget: {uri: 'host=green password=geheim'}\n"
@@ -369,6 +370,20 @@ static void test_kafka(void **state)
 	assert_string_equal(property(&kafka->properties, "compression.type"), "zstd");
 	assert_string_equal(property(&kafka->properties, "sasl.password"), "geheim");
 	assert_string_equal(property(&kafka->producer_properties, "linger.ms"), "7");
+	assert_int_equal(
+		load(fx,
+			"name: shop\ntarget: {uri: 'postgresql://g/d'}\ntransport:\n  type: kafka\n  kafka:\n"
+			"    bootstrap_servers: k:9092\n    events: debezium\n    topics: [a.b.*]\n"
+			"    debezium: {binary_handling_mode: base64-url-safe, start: oldest}\n",
+			NULL, 0),
+		0);
+	kafka = &fx->cfg->transport.kafka;
+	assert_true(config_reads_foreign(fx->cfg));
+	assert_int_equal(kafka->topics.n, 1);
+	assert_int_equal(kafka->debezium.binary, DEBEZIUM_BINARY_BASE64_URL_SAFE);
+	assert_int_equal(kafka->debezium.start, DEBEZIUM_START_OLDEST);
+	assert_int_equal(kafka->debezium.money_digits, 2);
+	assert_string_equal(kafka->debezium.unavailable, "__debezium_unavailable_value");
 }
 
 static void test_kafka_refused(void **state)

@@ -39,13 +39,13 @@ struct fixture {
 	struct error err;
 };
 
-static struct relation *relation_of(void *ctx, const char *schema, const char *table, struct error *err)
+static struct relation *relation_of(void *ctx, const struct debezium_table *table, struct error *err)
 {
 	struct fixture *f = ctx;
 
-	if (strcmp(schema, f->rel->schema) == 0 && strcmp(table, f->rel->name) == 0)
+	if (strcmp(table->schema, f->rel->schema) == 0 && strcmp(table->name, f->rel->name) == 0)
 		return f->rel;
-	error_set(err, ERROR_SCHEMA, "NO-TABLE", "no table %s.%s", schema, table);
+	error_set(err, ERROR_SCHEMA, "NO-TABLE", "no table %s.%s", table->schema, table->name);
 	return NULL;
 }
 

@@ -428,7 +428,9 @@ int execute_rows(struct apply *apply, struct target *target, enum statement_kind
 			.what = kind_what(kind), .tag = TAG_DATA, .who = set->rec, .counted = counted
 		};
 
-		if (kind == STATEMENT_INSERT_OVERWRITE || kind == STATEMENT_INSERT_KEEP) {
+		/* a row that another program's log tells of again is no conflict */
+		if ((kind == STATEMENT_INSERT_OVERWRITE || kind == STATEMENT_INSERT_KEEP) &&
+			!(set->rec->flags & RECORD_UPSERT)) {
 			item.result = execute_met;
 			item.arg = apply;
 		}

@@ -63,13 +63,22 @@ static bool key_changes(const struct apply *apply, const struct target *target, 
 	return false;
 }
 
+/* may a row that is not there be passed over? Of another program's log a delete that was told before may come again, and so
+ * may an update of a row that was deleted later; what is new and finds no row is somebody's loss */
+static bool may_miss(const struct target *target, enum statement_kind kind, const struct record *rec)
+{
+	if (!(rec->flags & RECORD_UPSERT))
+		return false;
+	return rec->flags & RECORD_AGAIN || (target->n_keys && kind == STATEMENT_DELETE);
+}
+
 static int ordered_rows(struct apply *apply, struct target *target, enum statement_kind kind,
 	const struct record *rec, const struct value *key, struct error *err)
 {
 	const struct value *row = rec->after;
 	struct row_set set = { .keys = key ? &key : NULL, .rows = row ? &row : NULL, .n = 1, .rec = rec };
 	bool expect = kind != STATEMENT_INSERT && kind != STATEMENT_INSERT_OVERWRITE &&
-		      kind != STATEMENT_INSERT_KEEP;
+		      kind != STATEMENT_INSERT_KEEP && !may_miss(target, kind, rec);
 
 	return execute_rows(apply, target, kind, &set, expect, err);
 }
@@ -101,6 +110,8 @@ static int ordered_insert(
 			kind = STATEMENT_INSERT_KEEP;
 			break;
 		}
+		if (rec->flags & RECORD_UPSERT)
+			kind = STATEMENT_INSERT_OVERWRITE;
 		/* an identity column beside the key cannot be overwritten: the whole row gives way */
 		if (kind == STATEMENT_INSERT_OVERWRITE && target->always_other) {
 			const struct value *key = apply->key;
@@ -164,6 +175,9 @@ static int ordered_update(
 	if (!apply_key(apply, target, rec))
 		return ordered_no_key(rec, err);
 	changes = key_changes(apply, target, rec);
+	/* the whole row: whether it is there or not */
+	if ((rec->flags & RECORD_UPSERT) && !(rec->flags & RECORD_TOAST) && !changes)
+		return ordered_insert(apply, target, rec, err);
 	if (target->always_other || (changes && target->always_key))
 		kind = STATEMENT_REPLACE;
 	else if (changes)

@@ -53,6 +53,7 @@ static int sink_postgres_connect(struct sink *base, struct error *err)
 	queue_init(&sink->queue, sink->conn);
 	sink->apply = apply_new(sink);
 	sink->base.snapshot = load_new(sink);
+	sink->base.catalog = catalog_new(sink);
 	return 0;
 }
 
@@ -128,6 +129,7 @@ static void sink_postgres_free(struct sink *base)
 {
 	struct sink_postgres *sink = sink_of(base);
 
+	catalog_free(sink->base.catalog);
 	load_free(sink->base.snapshot);
 	apply_free(sink->apply);
 	queue_fini(&sink->queue);

@@ -87,6 +87,10 @@ void flush_fini(struct sink_postgres *sink);
 struct snapshot_sink *load_new(struct sink_postgres *sink);
 struct snapshot_sink *load_free(struct snapshot_sink *snap); /* NULL is allowed; returns NULL */
 
+/** catalog_new() - what the target's tables are like, on a session of its own; connects when it is asked first. */
+struct catalog *catalog_new(const struct sink_postgres *sink);
+struct catalog *catalog_free(struct catalog *catalog); /* NULL is allowed; returns NULL */
+
 /** sink_error() - pg_error() with the sink's own view: 40xxx and lost connections TRANSIENT, permission with the exact
  * GRANT. `what` and `where` hold names and positions only. Returns -1. */
 int sink_error(PGconn *conn, const PGresult *res, const char *what, struct error *err);

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "foreign.h"
 #include "topics.h"
 
 #define PROBE_MS 5000
@@ -150,9 +151,10 @@ static bool check_brokers(struct checker *chk)
 
 	rd_kafka_poll(chk->rk, 0);
 	if (!code) {
-		snprintf(chk->out->title, sizeof(chk->out->title),
-			"%s, %d broker%s, prefix %s, layout stream", chk->cfg->bootstrap_servers,
-			meta->broker_cnt, meta->broker_cnt == 1 ? "" : "s", chk->cfg->prefix);
+		snprintf(chk->out->title, sizeof(chk->out->title), "%s, %d broker%s, prefix %s, %s",
+			chk->cfg->bootstrap_servers, meta->broker_cnt, meta->broker_cnt == 1 ? "" : "s",
+			chk->cfg->prefix,
+			chk->cfg->events == EVENTS_DEBEZIUM ? "events of Debezium" : "layout stream");
 		rd_kafka_metadata_destroy(meta);
 		return true;
 	}
@@ -301,11 +303,59 @@ static void check_sum(struct checker *chk)
 			"the topics' settings may not be seen (ACL DescribeConfigs)");
 }
 
+/* what the topic's settings may cost somebody who reads it */
+static void check_foreign_topic(struct checker *chk, const char *name)
+{
+	struct error err = ERROR_INIT;
+	struct topic_facts facts;
+
+	probe_read(chk, name);
+	if (topic_look(chk->rk, name, &facts, &err) != 0 || !facts.known)
+		return;
+	if (facts.compacts)
+		finding_add(chk->out, FINDING_WARN, "KAFKA-COMPACT", NULL,
+			"topic %s is compacted: where an update lacks a long value that was not changed, the change that "
+			"has it may be gone",
+			name);
+	if (facts.deletes && (facts.retention_ms >= 0 || facts.retention_bytes >= 0))
+		finding_add(chk->out, FINDING_WARN, "KAFKA-RETENTION", NULL,
+			"topic %s deletes messages: who is behind by more than that needs a new snapshot of Debezium's",
+			name);
+}
+
+/* Debezium's topics: they are its to make, and may not be there yet */
+static void check_foreign(struct checker *chk)
+{
+	const struct rd_kafka_metadata *meta = NULL;
+	rd_kafka_resp_err_t code = rd_kafka_metadata(chk->rk, 1, NULL, &meta, KAFKA_REQUEST_MS);
+	uint32_t n = 0;
+
+	for (int i = 0; !code && i < meta->topic_cnt; i++) {
+		if (!foreign_matches(chk->cfg, meta->topics[i].topic))
+			continue;
+		n++;
+		check_foreign_topic(chk, meta->topics[i].topic);
+	}
+	if (meta)
+		rd_kafka_metadata_destroy(meta);
+	finding_add(chk->out, n ? FINDING_OK : FINDING_WARN, n ? "" : "KAFKA-TOPIC", NULL,
+		"%u topic%s of Debezium's %s", n, n == 1 ? "" : "s",
+		n ? "to read" : "match transport.kafka.topics: it has written nothing yet, or not there");
+}
+
+static void check_own(struct checker *chk)
+{
+	struct topic_set set;
+
+	topic_set(chk->ctx->cfg, &set);
+	for (uint32_t i = 0; i < set.n; i++)
+		check_topic(chk, &set.items[i]);
+}
+
 void transport_kafka_check(const struct context *ctx, struct finding_list *ret, uint32_t *ret_replicas)
 {
 	struct checker chk = { .ctx = ctx, .cfg = &ctx->cfg->transport.kafka, .out = ret };
 	struct error err = ERROR_INIT;
-	struct topic_set set;
 
 	snprintf(ret->title, sizeof(ret->title), "%s", chk.cfg->bootstrap_servers);
 	*ret_replicas = 0;
@@ -315,11 +365,13 @@ void transport_kafka_check(const struct context *ctx, struct finding_list *ret, 
 		chk.replicas = topic_new_replicas(chk.rk, chk.cfg);
 		*ret_replicas = chk.replicas;
 		check_encryption(&chk);
-		topic_set(ctx->cfg, &set);
-		for (uint32_t i = 0; i < set.n; i++)
-			check_topic(&chk, &set.items[i]);
+		if (chk.cfg->events == EVENTS_DEBEZIUM)
+			check_foreign(&chk);
+		else
+			check_own(&chk);
 		check_group(&chk, "");
-		check_group(&chk, "-notes");
+		if (chk.cfg->events != EVENTS_DEBEZIUM)
+			check_group(&chk, "-notes");
 		check_sum(&chk);
 	}
 	if (chk.producer)

@@ -72,10 +72,33 @@ static void put_acl(struct buf *out, const struct config_kafka *cfg)
 	put_quoted(out, principal);
 }
 
+/* Debezium's topics are read, no more; a pattern is as long as its first * or ? */
+static void put_foreign_acls(const struct config *cfg, struct buf *out)
+{
+	const struct config_kafka *kafka = &cfg->transport.kafka;
+
+	for (uint32_t i = 0; i < kafka->topics.n || !i; i++) {
+		const char *topic = kafka->topics.n ? kafka->topics.items[i] : kafka->prefix;
+		size_t len = strcspn(topic, "*?");
+
+		put_acl(out, kafka);
+		buf_puts(out, " --operation Read --operation Describe --operation DescribeConfigs --topic ");
+		buf_put(out, topic, len);
+		buf_puts(out, kafka->topics.n ? "" : ".");
+		buf_puts(out, kafka->topics.n && !topic[len] ? "\n" : " --resource-pattern-type prefixed\n");
+	}
+	put_acl(out, kafka);
+	buf_printf(out, " --operation Read --operation Describe --group sluice-%s\n", cfg->name);
+}
+
 void command_acls(const struct config *cfg, struct buf *out)
 {
 	const struct config_kafka *kafka = &cfg->transport.kafka;
 
+	if (kafka->events == EVENTS_DEBEZIUM) {
+		put_foreign_acls(cfg, out);
+		return;
+	}
 	put_acl(out, kafka);
 	buf_puts(out, " --operation Read --operation Write --operation Describe --operation DescribeConfigs");
 	if (kafka->create_topics)
@@ -128,7 +151,7 @@ void transport_kafka_commands(
 	struct topic_set set;
 
 	topic_set(cfg, &set);
-	for (uint32_t i = 0; i < set.n; i++)
+	for (uint32_t i = 0; i < set.n && cfg->transport.kafka.events == EVENTS_SLUICE; i++)
 		command_topic(&cfg->transport.kafka, &set.items[i], replicas, &commands);
 	command_acls(cfg, &commands);
 	buf_printf(ret,

@@ -208,6 +208,17 @@ static void consumer_body(struct message *msg)
 	}
 }
 
+static int consumer_foreign(
+	struct consumer *c, struct feed *feed, const struct message *msg, struct error *err)
+{
+	if (foreign_take(c->foreign, &c->fill, feed, msg, err) < 0)
+		return -1;
+	c->open = true;
+	if (batch_is_full(feed->batch))
+		close_all(c);
+	return 0;
+}
+
 static int consumer_message(struct consumer *c, const rd_kafka_message_t *in, struct error *err)
 {
 	struct feed *feed = consumer_feed(c, in);
@@ -219,6 +230,8 @@ static int consumer_message(struct consumer *c, const rd_kafka_message_t *in, st
 	if (!feed || feed->state != FEED_RUNNING || in->offset < feed->next)
 		return 0;
 	message_received(in, &msg);
+	if (c->foreign)
+		return consumer_foreign(c, feed, &msg, err);
 	if (c->scratch.bytes > SCRATCH_BYTES)
 		arena_reset(&c->scratch);
 	r = stamp_read(&msg, &c->scratch, &stamp, err);
@@ -358,8 +371,16 @@ static int consumer_open(struct transport_reader *t, struct error *err)
 
 	if (SLUICE_FAULT_POINT("transport.kafka.open"))
 		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point transport.kafka.open");
-	if (group_connect(c, err) < 0 || schemas_load(c->schemas, err) < 0)
+	if (group_connect(c, err) < 0)
 		return -1;
+	if (c->ctx->cfg->transport.kafka.events == EVENTS_DEBEZIUM) {
+		if (!t->catalog)
+			return error_set(err, ERROR_CONFIG, "DEBEZIUM-TARGET",
+				"events of Debezium need a target that has tables: they say too little of themselves");
+		c->foreign = foreign_new(c->ctx, t->catalog, c->rk);
+	} else if (schemas_load(c->schemas, err) < 0) {
+		return -1;
+	}
 	atomic_store(&c->queue, rd_kafka_queue_get_consumer(c->rk));
 	return group_subscribe(c, err);
 }
@@ -482,6 +503,7 @@ static void consumer_free(struct transport_reader *t)
 	}
 	arena_reset(&c->scratch);
 	schemas_free(c->schemas);
+	foreign_free(c->foreign);
 	codec_free(c->fill.codec);
 	free(c->handed);
 	free(c);
@@ -510,7 +532,9 @@ struct transport_reader *transport_kafka_reader_new(const struct context *ctx, s
 	c->schemas = schemas_new(ctx);
 	c->fill.codec = kafka_codec(ctx, "");
 	c->fill.pool = pool;
-	c->fill.frames = ctx->cfg->transport.kafka.layout == LAYOUT_TABLES;
+	/* another program's rows are framed by foreign.c, and there are no heartbeats among them */
+	c->fill.frames = ctx->cfg->transport.kafka.layout == LAYOUT_TABLES &&
+			 ctx->cfg->transport.kafka.events == EVENTS_SLUICE;
 	c->base.spread = c->fill.frames;
 	return &c->base;
 }

@@ -13,6 +13,7 @@
 
 #include "beats.h"
 #include "fill.h"
+#include "foreign.h"
 #include "kafka.h"
 #include "schemas.h"
 
@@ -31,6 +32,7 @@ struct consumer {
 	_Atomic(rd_kafka_queue_t *) queue; /* for wake() */
 	atomic_bool woken;
 	struct schemas *schemas;
+	struct foreign *foreign; /* NULL: the topics are of our own reader */
 	struct fill fill;
 	struct beats beats; /* layout tables */
 	struct mono last_beats;

@@ -250,6 +250,8 @@ int group_connect(struct consumer *c, struct error *err)
 		return error_set(err, ERROR_CONFIG, "KAFKA-CONFIG", "librdkafka: %s", text);
 	}
 	rd_kafka_poll_set_consumer(c->rk);
+	if (c->ctx->cfg->transport.kafka.events == EVENTS_DEBEZIUM)
+		return 0;
 	return c->ctx->cfg->transport.kafka.layout == LAYOUT_STREAM ? group_check_topic(c, err) : 0;
 }
 
@@ -267,18 +269,29 @@ static void tables_pattern(const char *prefix, char *out, size_t size)
 	snprintf(out + n, size - n, "\\.[^.]+\\.[^.]+$");
 }
 
+/* the i-th of what is subscribed to: a name, or a pattern */
+static void group_topic(const struct config_kafka *cfg, uint32_t i, char *out, size_t size)
+{
+	if (cfg->events == EVENTS_DEBEZIUM)
+		foreign_topic(cfg, i, out, size);
+	else if (cfg->layout == LAYOUT_STREAM)
+		snprintf(out, size, "%s.changes", cfg->prefix);
+	else
+		tables_pattern(cfg->prefix, out, size);
+}
+
 int group_subscribe(struct consumer *c, struct error *err)
 {
 	const struct config_kafka *cfg = &c->ctx->cfg->transport.kafka;
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-	char topic[2 * TOPIC_MAX + 40];
+	uint32_t n = cfg->events == EVENTS_DEBEZIUM ? foreign_topics(cfg) : 1;
+	char topic[FOREIGN_TOPIC_BYTES];
 	rd_kafka_resp_err_t code;
 
-	if (cfg->layout == LAYOUT_STREAM)
-		snprintf(topic, sizeof(topic), "%s.changes", cfg->prefix);
-	else
-		tables_pattern(cfg->prefix, topic, sizeof(topic));
-	rd_kafka_topic_partition_list_add(list, topic, RD_KAFKA_PARTITION_UA);
+	for (uint32_t i = 0; i < n; i++) {
+		group_topic(cfg, i, topic, sizeof(topic));
+		rd_kafka_topic_partition_list_add(list, topic, RD_KAFKA_PARTITION_UA);
+	}
 	code = rd_kafka_subscribe(c->rk, list);
 	rd_kafka_topic_partition_list_destroy(list);
 	return code ? kafka_error(err, code, "subscribing to %s", topic) : 0;
@@ -345,7 +358,12 @@ int group_seek(struct consumer *c, const struct partition *partition, const stru
 		return feed_resync(feed, err, "KAFKA-LOG-GONE", "it does not exist any more");
 	if (r < 0)
 		return r;
-	if (feed_begin(feed, progress, low, high, err) < 0)
+	if (c->foreign)
+		r = foreign_begin(feed, progress, low, high,
+			c->ctx->cfg->transport.kafka.debezium.start == DEBEZIUM_START_WHOLE, err);
+	else
+		r = feed_begin(feed, progress, low, high, err);
+	if (r < 0)
 		return -1;
 	feed->state = FEED_READY;
 	return 0;

@@ -34,10 +34,32 @@ struct feed *feed_new(const char *topic, int32_t id)
 	return feed;
 }
 
+void feed_hold(struct feed *feed, const struct message *msg)
+{
+	struct feed_held *held = NULL;
+
+	if (msg) {
+		held = malloc(sizeof(*held) + msg->key_len + msg->value_len);
+		if (!held)
+			abort();
+		held->msg = (struct message){ .key_len = msg->key_len,
+			.value_len = msg->value_len,
+			.offset = msg->offset,
+			.at_ms = msg->at_ms };
+		if (msg->key)
+			held->msg.key = memcpy(held->bytes, msg->key, msg->key_len);
+		if (msg->value)
+			held->msg.value = memcpy(held->bytes + msg->key_len, msg->value, msg->value_len);
+	}
+	free(feed->held);
+	feed->held = held;
+}
+
 void feed_reset(struct feed *feed)
 {
 	batch_free(feed->batch);
 	resume_box_fini(&feed->beat.resume);
+	feed_hold(feed, NULL);
 	*feed = (struct feed){
 		.partition = feed->partition,
 		.next_feed = feed->next_feed,
@@ -58,6 +80,7 @@ struct feed *feed_free(struct feed *feed)
 		return NULL;
 	batch_free(feed->batch);
 	resume_box_fini(&feed->beat.resume);
+	free(feed->held);
 	free((void *)(uintptr_t)feed->partition.topic);
 	free(feed);
 	return NULL;

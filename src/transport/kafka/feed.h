@@ -22,6 +22,12 @@ enum feed_state {
 	FEED_LEAVING, /* the applier lets go of it */
 };
 
+/* a message that waits for the one behind it; a copy, all in one allocation */
+struct feed_held {
+	struct message msg; /* without headers */
+	uint8_t bytes[];
+};
+
 struct feed {
 	struct partition partition; /* never moves */
 	enum feed_state state;
@@ -37,12 +43,13 @@ struct feed {
 		struct position pos; /* of its last row */
 		int64_t offset;	     /* of its last message */
 		int64_t at_ms;	     /* when that was produced */
-	} frame;	/* n_records > 0: a BEGIN of our own stands in the batch without its END */
-	int64_t taken;	/* offset of the last message that counted; < 0 = none */
-	int64_t handed; /* offset behind what the applier has got */
-	int64_t acked;	/* offset behind what is durable at the target; < 0 = nothing yet */
-	bool committed; /* the group was told about acked */
-	int64_t high;	/* end of the partition when it was last heard of; < 0 = unknown */
+	} frame;		/* n_records > 0: a BEGIN of our own stands in the batch without its END */
+	int64_t taken;		/* offset of the last message that counted; < 0 = none */
+	int64_t handed;		/* offset behind what the applier has got */
+	int64_t acked;		/* offset behind what is durable at the target; < 0 = nothing yet */
+	bool committed;		/* the group was told about acked */
+	int64_t high;		/* end of the partition when it was last heard of; < 0 = unknown */
+	struct feed_held *held; /* of another program's topic; NULL = none */
 	/* layout tables: a heartbeat, due once the end that the partition had when it was read is reached */
 	struct {
 		int64_t due; /* < 0 = none */
@@ -65,6 +72,8 @@ enum feed_verdict {
 struct feed *feed_new(const char *topic, int32_t id);
 /** feed_free() - NULL is allowed; returns NULL. */
 struct feed *feed_free(struct feed *feed);
+/** feed_hold() - keeps a copy of the message in feed->held; NULL: lets go of what is held. */
+void feed_hold(struct feed *feed, const struct message *msg);
 /** feed_reset() - forgets all but the partition, the batch too. */
 void feed_reset(struct feed *feed);
 
