@@ -168,8 +168,10 @@ static const struct option apply_options[] = {
 	{ "apply.conflict", OPTION_ENUM, AT(apply.conflict), "stop", 0, 0, conflicts, 0,
 		"What happens with a row of the target that somebody else has written." },
 	{ "apply.ddl", OPTION_ENUM, AT(apply.ddl), "additive", 0, 0, ddl_policies, 0,
-		"What happens when the source gets a column that the target lacks. `additive` and `stop` stop with the ALTER TABLE "
-		"that adds it, which this version leaves to a person; `ignore` goes on with the columns that both have." },
+		"What happens when the source gets a column that the target lacks. `additive` makes it, in the transaction of the "
+		"first row that needs it, when the values of the rows that exist are known (README.md says for which change); what "
+		"cannot be known, and with `stop` everything, stops with the exact ALTER TABLE; `ignore` goes on with the columns that "
+		"both have, and raises an alarm. With Kafka the reader has to have `additive` too: it asks the source's catalog." },
 };
 
 static const struct option pipeline_options[] = {

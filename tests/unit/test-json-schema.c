@@ -36,6 +36,63 @@ static void a_relation_comes_back_whole(void **state)
 	relation_unref(rel);
 }
 
+static void facts_of_columns_come_back(void **state)
+{
+	const struct column_facts all = { .number = 32767,
+		.gap = 3,
+		.not_null = true,
+		.computed = true,
+		.retyped = true,
+		.missing = "a\"\n",
+		.preset = "'x'::text",
+		.type_schema = "s",
+		.type_name = "mood",
+		.collation_schema = "pg_catalog",
+		.collation = "C" };
+	const struct column_facts none = { 0 };
+	struct column columns[] = { { "a", INT8, -1, true, &none }, { "b", INT8, -1, false, &all } };
+	struct relation_spec spec = {
+		.schema = "s", .name = "t", .identity = IDENTITY_FULL, .columns = columns
+	};
+	struct relation *rel, *plain, *back = NULL;
+	_cleanup_(buf_freep) struct buf out = BUF_INIT;
+	struct error err = ERROR_INIT;
+
+	spec.n_columns = 2;
+	spec.file = 4294967295u;
+	spec.behind = true;
+	spec.highest = 7;
+	rel = relation_new(&spec);
+	relation_write_json(rel, &out);
+	assert_int_equal(relation_read_json(out.data, out.len, &back, &err), 0);
+	assert_int_equal(back->file, spec.file);
+	assert_true(back->behind);
+	assert_int_equal(back->highest, 7);
+	assert_int_equal(back->columns[0].facts->number, 0);
+	assert_null(back->columns[0].facts->missing);
+	assert_int_equal(back->columns[1].facts->number, 32767);
+	assert_int_equal(back->columns[1].facts->gap, 3);
+	assert_true(back->columns[1].facts->not_null && back->columns[1].facts->computed);
+	assert_true(back->columns[1].facts->retyped);
+	assert_string_equal(back->columns[1].facts->missing, all.missing);
+	assert_string_equal(back->columns[1].facts->preset, all.preset);
+	assert_string_equal(back->columns[1].facts->type_schema, "s");
+	assert_string_equal(back->columns[1].facts->type_name, "mood");
+	assert_string_equal(back->columns[1].facts->collation_schema, "pg_catalog");
+	assert_string_equal(back->columns[1].facts->collation, "C");
+	/* a column's number is a part of what it is, its default is not */
+	columns[1].facts = &none;
+	plain = relation_new(&spec);
+	assert_int_not_equal(plain->fingerprint, rel->fingerprint);
+	relation_unref(plain);
+	columns[1].facts = &(struct column_facts){ .number = 32767 };
+	plain = relation_new(&spec);
+	assert_int_equal(plain->fingerprint, rel->fingerprint);
+	relation_unref(plain);
+	relation_unref(back);
+	relation_unref(rel);
+}
+
 static void a_relation_that_is_none(void **state)
 {
 	static const char *const bad[] = { "", "null", "[]", "{}", "1", "\"x\"",
@@ -86,6 +143,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_relation_comes_back_whole),
+		cmocka_unit_test(facts_of_columns_come_back),
 		cmocka_unit_test(a_relation_that_is_none),
 		cmocka_unit_test(what_a_later_version_adds_is_skipped),
 	};

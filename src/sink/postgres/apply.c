@@ -27,6 +27,7 @@
 #include <sluice/net.h>
 
 #include "apply.h"
+#include "ddl.h"
 
 #define KEEP_BYTES ((size_t)2 * 1024 * 1024)
 
@@ -187,6 +188,8 @@ static int apply_rollback(struct apply *apply, struct error *err)
 	if (queue_enter(&apply->sink->queue, err) < 0 || apply_take_back(apply, false, err) < 0)
 		return -1;
 	apply->open = false;
+	apply->tables.stale |= apply->tables.altered;
+	apply->tables.altered = false;
 	apply->row->chunk = (struct chunk_at){ 0 };
 	deferred_reset(apply);
 	letters_doubt(apply);
@@ -245,6 +248,7 @@ static void group_settle(struct apply *apply, const struct apply_group *group)
 		progress_settle(apply->row, true);
 		deferred_reset(apply);
 		apply->next = (struct progress_next)PROGRESS_NEXT_INIT;
+		apply->tables.altered = false;
 	}
 	if (apply->scan.chunks)
 		chunks_settle(apply);
@@ -325,20 +329,32 @@ static int group_again(struct apply *apply, const struct apply_group *group,
 	return r == APPLY_AGAIN ? ordered_error(apply, err) : r;
 }
 
-int apply_group(
-	struct apply *apply, const struct apply_group *group, struct apply_result *ret, struct error *err)
+/* a whole group, or a part of a transaction. Return: 0, APPLY_LACKS: columns have to be made first, before its record
+ * *ret_lacks (nothing was done), negative */
+static int group_part(
+	struct apply *apply, const struct apply_group *group, uint32_t *ret_lacks, struct error *err)
 {
+	const struct progress_next before = apply->next;
+	struct group_cut cut = { 0 };
 	struct apply_result scanned;
 	int r;
 
-	if (group_bind(apply, group, err) < 0 || group_scan(apply, group, err) < 0)
+	if (group_scan(apply, group, err) < 0)
 		return -1;
 	if (apply->scan.idle)
-		return group_heartbeat(apply, ret, err);
+		return group_heartbeat(apply, &scanned, err);
 	if (apply->scan.aborts && group_abort(apply, group, err) < 0)
 		return -1;
 	if (group_resolve(apply, group, err) < 0)
 		return -1;
+	if (apply->tables.lacking && apply->scan.aborts) {
+		cut = group_cut_new(&apply->arena, group);
+		group_cut_aborts(&cut, group);
+	}
+	if (apply->tables.lacking && ddl_find(apply, group, &cut, ret_lacks)) {
+		apply->next = before;
+		return APPLY_LACKS;
+	}
 	scanned = apply->result;
 	r = group_try(apply, group, err);
 	if (r == APPLY_AGAIN)
@@ -346,8 +362,125 @@ int apply_group(
 	if (r < 0)
 		return r;
 	group_settle(apply, group);
-	*ret = apply->result;
 	return 0;
+}
+
+/* records [from, to) of a group; spans has room for as many as the group has */
+static struct apply_group group_slice(
+	const struct apply_group *group, uint32_t from, uint32_t to, struct span *spans)
+{
+	struct apply_group slice = { .spans = spans };
+	uint32_t at = 0;
+
+	for (uint32_t i = 0; i < group->n_spans; i++) {
+		const struct span *span = &group->spans[i];
+		uint32_t n = span->to - span->from;
+		uint32_t skip = from > at ? from - at : 0, end = to < at + n ? to - at : n;
+
+		if (to > at && skip < end)
+			spans[slice.n_spans++] =
+				(struct span){ span->batch, span->from + skip, span->from + end };
+		at += n;
+	}
+	return slice;
+}
+
+static void add_result(struct apply_result *sum, const struct apply_result *part)
+{
+	if (part->transactions) {
+		sum->position = part->position;
+		sum->commit_time = part->commit_time;
+	}
+	if (part->resume.len)
+		sum->resume = part->resume;
+	sum->transactions += part->transactions;
+	sum->records += part->records;
+	sum->bytes += part->bytes;
+	sum->reads += part->reads;
+	sum->inserts += part->inserts;
+	sum->updates += part->updates;
+	sum->deletes += part->deletes;
+	sum->truncates += part->truncates;
+	sum->missing_rows += part->missing_rows;
+	sum->conflicts += part->conflicts;
+	sum->dead_letters += part->dead_letters;
+}
+
+/* where the transaction begins that record `at` stands in; 0 also when it began before the group */
+static uint32_t transaction_start(const struct apply_group *group, uint32_t at)
+{
+	struct net_at place = net_at_begin(group);
+	const struct record *rec;
+	uint32_t start = 0;
+
+	for (uint32_t i = 0; i < at && (rec = net_at_record(group, &place)); i++, place.record++)
+		if (rec->op == RECORD_BEGIN)
+			start = i;
+	return start;
+}
+
+/*
+ * The group up to the record that needs columns: whole transactions as a group of their own, then what its transaction
+ * has before it, which leaves that one open, as a part of a large one does. Then the columns. Return: 0, negative.
+ */
+static int group_add_columns(struct apply *apply, const struct apply_group *group, uint32_t at,
+	struct apply_result *sum, struct error *err)
+{
+	struct span *spans = calloc(group->n_spans, sizeof(*spans));
+	uint32_t cuts[] = { 0, transaction_start(group, at), at }, ignored = 0;
+	struct apply_group one;
+	struct target *target;
+	int r = 0;
+
+	if (!spans)
+		abort();
+	for (int i = 0; r == 0 && i < 2; i++) {
+		struct apply_group part = group_slice(group, cuts[i], cuts[i + 1], spans);
+
+		part.ends = i == 0;
+		if (!part.n_spans)
+			continue;
+		r = group_part(apply, &part, &ignored, err);
+		if (r == 0)
+			add_result(sum, &apply->result);
+	}
+	one = group_slice(group, at, at + 1, spans);
+	target = target_tables_peek(apply, one.spans[0].batch->records[one.spans[0].from].rel);
+	free(spans);
+	if (r < 0)
+		return r;
+	if (r > 0 || !apply->open || !target)
+		return error_set(err, ERROR_BUG, "APPLY", "a row stands outside of its transaction");
+	return ddl_run(apply, target, err);
+}
+
+int apply_group(
+	struct apply *apply, const struct apply_group *group, struct apply_result *ret, struct error *err)
+{
+	struct apply_group rest = *group;
+	struct span *spans = NULL;
+	uint32_t at = 0, n = 0;
+	int r;
+
+	*ret = (struct apply_result){ 0 };
+	if (group_bind(apply, group, err) < 0)
+		return -1;
+	while ((r = group_part(apply, &rest, &at, err)) == APPLY_LACKS) {
+		r = group_add_columns(apply, &rest, at, ret, err);
+		if (r < 0)
+			break;
+		n += at;
+		if (!spans)
+			spans = calloc(group->n_spans, sizeof(*spans));
+		if (!spans)
+			abort();
+		rest = group_slice(group, n, UINT32_MAX, spans);
+		rest.ends = group->ends;
+	}
+	if (r == 0)
+		add_result(ret, &apply->result);
+	free(spans);
+	return r;
 }
 
 int apply_idle(struct apply *apply, struct error *err)

@@ -22,6 +22,7 @@
 #include "target.h"
 
 #define APPLY_AGAIN 1 /* the reduced form failed: roll back and go record by record */
+#define APPLY_LACKS 2 /* a target lacks columns */
 
 /* where a parameter's values come from */
 struct statement_source {

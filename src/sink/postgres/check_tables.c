@@ -178,6 +178,7 @@ static void check_table(struct check *check, struct relation *rel, struct tally 
 	const struct target_options opt = {
 		.replica_role = check->replica_role,
 		.ignore_missing = check->ctx->cfg->apply.ddl == DDL_IGNORE,
+		.add_missing = check->ctx->cfg->apply.ddl == DDL_ADDITIVE && check->ours,
 	};
 	struct target *target = NULL;
 	struct error err = ERROR_INIT;
@@ -193,7 +194,11 @@ static void check_table(struct check *check, struct relation *rel, struct tally 
 				rel->schema, rel->name);
 	} else {
 		tally->there++;
-		if (target->broken)
+		if (target->lacks)
+			finding_add(check->list, FINDING_WARN, target->error.code, NULL,
+				"%s; the stream makes it if that can be done exactly (apply.ddl: additive)",
+				target->error.message);
+		else if (target->broken)
 			check_add_error(check, &target->error);
 		else
 			check_key(check, target);

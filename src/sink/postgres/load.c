@@ -17,6 +17,7 @@
 #include <sluice/fault.h>
 #include <sluice/postgres_tool.h>
 
+#include "ddl.h"
 #include "load.h"
 
 int load_session(struct load *load, PGconn **conn, struct error *err)
@@ -316,6 +317,28 @@ static int store_start(struct load *load, const struct snapshot_table *table, st
 	return state_set(load->sink->base.state, buf_str(&key), lsn, strlen(lsn), err);
 }
 
+/* which of the source's columns the rows are of, for columns that come later (ddl.h) */
+static int store_columns(struct load *load, const struct snapshot_table *table, struct error *err)
+{
+	const struct target_options opt = { 0 };
+	struct target *target = NULL;
+	_cleanup_(buf_freep) struct buf key = BUF_INIT;
+	_cleanup_(buf_freep) struct buf text = BUF_INIT;
+	int r;
+
+	if (!table->rel->n_columns || !table->rel->columns[0].facts)
+		return 0;
+	if (target_load(load->conn, table->rel, &opt, &target, err) < 0)
+		return -1;
+	table_key(table->rel, "columns", &key);
+	ddl_known_put(&text, NULL, target);
+	r = target->n_columns
+		    ? state_set(load->sink->base.state, buf_str(&key), buf_str(&text), text.len, err)
+		    : 0;
+	target_free(target);
+	return r;
+}
+
 static int load_table_begin(struct snapshot_sink *base, struct snapshot_table *table, struct error *err)
 {
 	struct load *load = (struct load *)base;
@@ -331,7 +354,7 @@ static int load_table_begin(struct snapshot_sink *base, struct snapshot_table *t
 		return -1;
 	if (SLUICE_FAULT_POINT("snapshot.table_begin"))
 		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point snapshot.table_begin");
-	return store_start(load, table, err);
+	return store_columns(load, table, err) < 0 ? -1 : store_start(load, table, err);
 }
 
 static int load_table_done(struct snapshot_sink *base, struct snapshot_table *table, struct error *err)

@@ -261,6 +261,19 @@ static int ordered_mismatch(const struct queue_item *item, struct error *err)
 	return error_set(err, ERROR_DATA, "ROW-MISSING", "%s found no row", item->what);
 }
 
+/* NOT NULL at the target, and no value for it; a column that the source has no more is no fault of the row */
+static void ordered_not_null(const struct queue *queue, const struct relation *rel, struct error *err)
+{
+	if (strcmp(queue->sqlstate, "23502") != 0 || !*queue->column)
+		return;
+	if (relation_column(rel, queue->column) < 0)
+		error_set(err, ERROR_SCHEMA, "PG-COLUMN-DROPPED",
+			"column %s of %s.%s is NOT NULL in the target, and the source does not have it",
+			queue->column, rel->schema, rel->name);
+	error_remedy(err, "ALTER TABLE \"%s\".\"%s\" ALTER COLUMN \"%s\" DROP NOT NULL;", rel->schema,
+		rel->name, queue->column);
+}
+
 int ordered_error(struct apply *apply, struct error *err)
 {
 	struct queue *queue = &apply->sink->queue;
@@ -275,6 +288,8 @@ int ordered_error(struct apply *apply, struct error *err)
 		*err = queue->error;
 	else
 		ordered_mismatch(item, err);
+	if (queue->error_seen && rec && rec->rel)
+		ordered_not_null(queue, rec->rel, err);
 	if (rec && rec->rel)
 		error_where(err, "%s.%s %s at %" PRIX64 "/%" PRIX64 " (%" PRIu64 ")", rec->rel->schema,
 			rec->rel->name, record_op_to_string(rec->op), rec->pos.major >> 32,

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "apply.h"
+#include "ddl.h"
 
 static uint32_t tables_bucket(const struct relation *rel)
 {
@@ -41,13 +42,53 @@ static void tables_bind(struct tables *tables, struct relation *rel, struct targ
 	tables->n_aliases++;
 }
 
+static struct target_options tables_options(const struct apply *apply)
+{
+	return (struct target_options){
+		.replica_role = apply->sink->replica_role,
+		.ignore_missing = apply->sink->cfg->apply.ddl == DDL_IGNORE,
+		.add_missing = apply->sink->cfg->apply.ddl == DDL_ADDITIVE,
+	};
+}
+
+/* the same description, but the source's table was written anew: remembered */
+static int tables_describe(
+	struct apply *apply, struct target *target, struct relation *rel, struct error *err)
+{
+	if (target->broken || target->rel->file == rel->file)
+		return 0;
+	/* the old one stays alive with its alias */
+	relation_unref(target->rel);
+	target->rel = relation_ref(rel);
+	target->schema = rel->schema;
+	target->name = rel->name;
+	return queue_leave(&apply->sink->queue, err) < 0 ? -1 : ddl_note(apply, target, err);
+}
+
+/* apply.ddl ignore: said aloud, once for each description of a table */
+static void tables_ignored(struct apply *apply, const struct target *target)
+{
+	_cleanup_(buf_freep) struct buf names = BUF_INIT;
+	const struct context *ctx = apply->sink->base.ctx;
+
+	for (uint32_t i = 0; target->n_columns && i < target->rel->n_columns; i++)
+		if (!target_has_column(target, target->rel->columns[i].name))
+			buf_printf(&names, "%s%s", names.len ? ", " : "", target->rel->columns[i].name);
+	if (!names.len)
+		return;
+	log_warn(ctx->log, "columns-ignored", "the target lacks columns: their values are dropped",
+		"table=%s columns=%s", target->sql_name, buf_str(&names));
+	if (ctx->status)
+		status_alarm_raise(ctx->status, "PG-COLUMN-IGNORED",
+			"add them to the target's table, and copy it anew; or apply.ddl: additive from the beginning",
+			"values are dropped that %s.%s has no column for: %s", target->schema, target->name,
+			buf_str(&names));
+}
+
 static int tables_add(struct apply *apply, struct relation *rel, struct error *err)
 {
 	struct tables *tables = &apply->tables;
-	const struct target_options opt = {
-		.replica_role = apply->sink->replica_role,
-		.ignore_missing = apply->sink->cfg->apply.ddl == DDL_IGNORE,
-	};
+	const struct target_options opt = tables_options(apply);
 	struct target *target;
 
 	for (target = tables->targets; target; target = target->next) {
@@ -56,7 +97,7 @@ static int tables_add(struct apply *apply, struct relation *rel, struct error *e
 		if (target->rel->fingerprint == rel->fingerprint &&
 			target->rel->n_columns == rel->n_columns) {
 			tables_bind(tables, rel, target);
-			return 0;
+			return tables_describe(apply, target, rel, err);
 		}
 		tables->stale = true;
 	}
@@ -67,6 +108,11 @@ static int tables_add(struct apply *apply, struct relation *rel, struct error *e
 	tables->targets = target;
 	tables->special |= target_must_be_ordered(target);
 	tables_bind(tables, rel, target);
+	if (opt.ignore_missing)
+		tables_ignored(apply, target);
+	if (ddl_note(apply, target, err) < 0)
+		return -1;
+	tables->lacking |= target->lacks;
 	return 0;
 }
 
@@ -95,6 +141,13 @@ int target_tables_find(
 	return 0;
 }
 
+struct target *target_tables_peek(const struct apply *apply, const struct relation *rel)
+{
+	const struct target_alias *alias = tables_alias(&apply->tables, rel);
+
+	return alias ? alias->target : NULL;
+}
+
 static void tables_free_statements(struct target *target)
 {
 	while (target->statements) {
@@ -103,6 +156,23 @@ static void tables_free_statements(struct target *target)
 		target->statements = st->next;
 		statement_free(st);
 	}
+}
+
+int target_tables_reload(struct apply *apply, struct target *target, struct error *err)
+{
+	const struct target_options opt = tables_options(apply);
+	struct target *fresh = NULL, old = *target;
+
+	if (target_load(apply->sink->conn, target->rel, &opt, &fresh, err) < 0)
+		return -1;
+	tables_free_statements(&old);
+	*target = *fresh;
+	target->next = old.next;
+	*fresh = old;
+	fresh->statements = NULL;
+	target_free(fresh);
+	apply->tables.special |= target_must_be_ordered(target);
+	return 0;
 }
 
 void target_tables_fini(struct tables *tables)

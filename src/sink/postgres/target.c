@@ -126,6 +126,11 @@ static uint32_t target_find_column(const struct target *target, const char *name
 	return TARGET_SKIP;
 }
 
+bool target_has_column(const struct target *target, const char *name)
+{
+	return target_find_column(target, name) != TARGET_SKIP;
+}
+
 static uint32_t target_find_number(const struct target *target, int16_t number)
 {
 	for (uint32_t i = 0; i < target->n_columns; i++)
@@ -203,7 +208,7 @@ static int target_narrow_column(PGconn *conn, struct target *target, const struc
 	return 0;
 }
 
-static int target_map(PGconn *conn, struct target *target, struct error *err)
+static int target_map(PGconn *conn, struct target *target, bool add_missing, struct error *err)
 {
 	const struct relation *rel = target->rel;
 
@@ -220,6 +225,7 @@ static int target_map(PGconn *conn, struct target *target, struct error *err)
 				continue;
 			if (!target->broken && target_missing_column(conn, target, column, err) < 0)
 				return -1;
+			target->lacks = add_missing;
 			continue;
 		}
 		if (target->columns[to].generated)
@@ -412,7 +418,7 @@ int target_load(PGconn *conn, struct relation *rel, const struct target_options 
 	target->sql_name = target_dup(buf_str(&name));
 	r = target_read_columns(conn, target, err);
 	if (r == 0 && target->n_columns)
-		r = target_map(conn, target, err);
+		r = target_map(conn, target, opt->add_missing, err);
 	if (r == 0 && target->n_columns)
 		r = target_read_indexes(conn, target, opt->replica_role, err);
 	if (r == 0 && target->n_columns) {

@@ -60,6 +60,7 @@ struct target {
 	bool always_key;     /* a key column is GENERATED ALWAYS AS IDENTITY: takes no UPDATE */
 	bool always_other;   /* another written column is */
 	bool ignore_missing; /* columns that the target lacks are left out */
+	bool lacks;	     /* columns that may be made; broken until they are */
 	bool triggers;	     /* triggers or rules act for us: source order only */
 	bool copy;	     /* COPY may be used: no row security */
 	struct target_deferred *deferred;
@@ -76,6 +77,7 @@ struct target {
 struct target_options {
 	bool replica_role;   /* of the session that writes */
 	bool ignore_missing; /* a column that the target lacks is left out (but for the key) */
+	bool add_missing;    /* or may be made */
 };
 
 /**
@@ -86,6 +88,9 @@ struct target_options {
 int target_load(PGconn *conn, struct relation *rel, const struct target_options *opt, struct target **ret,
 	struct error *err);
 struct target *target_free(struct target *target);
+
+/** target_has_column() - by name. Pure. */
+bool target_has_column(const struct target *target, const char *name);
 
 /** target_narrows() - why values of the source column could change in silence when written to this column, NULL when
  * they cannot. Pure. */

@@ -111,7 +111,8 @@ static void relation_put(struct decode *dec, uint32_t oid, struct relation *take
 	dec->relations[i].start = start_of(dec, take_rel->schema, take_rel->name);
 }
 
-static void take_relation(struct decode *dec, struct batch *batch, const struct pgoutput_relation *msg)
+static int take_relation(
+	struct decode *dec, struct batch *batch, const struct pgoutput_relation *msg, struct error *err)
 {
 	struct column *columns = arena_alloc(&batch->arena, (msg->n_columns + 1u) * sizeof(*columns));
 	struct relation_spec spec = {
@@ -134,14 +135,19 @@ static void take_relation(struct decode *dec, struct batch *batch, const struct 
 			.key = attribute.key,
 		};
 	}
-	rel = relation_new(&spec);
+	/* also while transactions are skipped: a row that is not may come without another description */
+	if (!dec->describe)
+		rel = relation_new(&spec);
+	else if (dec->describe(dec->describe_arg, &spec, &rel, err) < 0)
+		return -1;
 	relation_put(dec, msg->id, rel);
 	if (dec->skipping)
-		return;
+		return 0;
 	rec = batch_add(batch);
 	rec->op = RECORD_SCHEMA;
 	rec->rel = batch_hold(batch, rel);
 	rec->pos = (struct position){ dec->final_lsn, dec->ordinal };
+	return 0;
 }
 
 /* a tuple into a value array; returns true when a column is absent */
@@ -396,8 +402,7 @@ int decode_message(
 	case PGOUTPUT_TRUNCATE:
 		return dec->skipping ? 0 : take_truncate(dec, batch, &msg.truncate, err);
 	case PGOUTPUT_RELATION:
-		take_relation(dec, batch, &msg.relation);
-		return 0;
+		return take_relation(dec, batch, &msg.relation, err);
 	case PGOUTPUT_MESSAGE:
 		if (!dec->skipping)
 			take_message(dec, batch, &msg.message);

@@ -4,7 +4,7 @@
 #pragma once
 
 /*
- * From pgoutput messages to records. Pure but for the batch it fills: no connection, clock or log.
+ * From pgoutput messages to records. Pure but for the batch it fills and describe(): no connection, clock or log.
  */
 
 #include <pgoutput.h>
@@ -38,6 +38,10 @@ struct decode {
 	struct wall commit_time;
 	uint32_t xid;
 	uint64_t resume; /* end_lsn of the last COMMIT seen */
+	/* makes the relation of a Relation message, with more than that says; NULL = that is enough */
+	int (*describe)(
+		void *arg, const struct relation_spec *spec, struct relation **ret, struct error *err);
+	void *describe_arg;
 };
 
 /** decode_init() - begins a connection. @skip_below: the stored resume point, 0 = none. */

@@ -5,8 +5,8 @@
 
 /*
  * The PostgreSQL source, split over source.c (connect, prepare), timeline.c (is it the history we know), catalog.c and
- * publication.c (the tables), slot.c, stream.c (the walsender session), decode.c (messages to records), errors.c (what an
- * end of the stream means), monitor.c (health, barrier), check.c (findings).
+ * publication.c (the tables), columns.c (their columns), slot.c, stream.c (the walsender session), decode.c (messages to
+ * records), errors.c (what an end of the stream means), monitor.c (health, barrier), check.c (findings).
  */
 
 #include <sluice/check.h>
@@ -113,6 +113,10 @@ void stream_confirm(struct pg_source *src, uint64_t lsn);
 void stream_fini(struct pg_source *src);
 
 extern const struct lookup_ops lookup_postgres_ops;
+
+/** columns_describe() - decode's describe(): the relation with its columns' facts, by one query to arg, a session of ours.
+ * Return: 0; negative (TRANSIENT …). */
+int columns_describe(void *arg, const struct relation_spec *spec, struct relation **ret, struct error *err);
 
 int monitor_watch(struct pg_source *src, struct source_health *ret, struct error *err);
 int monitor_barrier(struct pg_source *src, uint64_t *ret_major, struct error *err);

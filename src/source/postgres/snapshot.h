@@ -27,6 +27,7 @@ struct plan_table {
 	uint32_t n_leaves;
 	char *columns; /* quoted, with commas; "" = none */
 	char *filter;  /* the publication's row filter; NULL = none */
+	bool numbered; /* the columns' numbers are asked for */
 };
 
 struct snapshot_reader {

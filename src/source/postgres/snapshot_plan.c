@@ -118,7 +118,7 @@ static uint64_t number_at(const PGresult *res, int row, int col)
 	return strtoull(PQgetvalue(res, row, col), NULL, 10);
 }
 
-/* the publications' tables: oid, schema, name, relreplident, filter, column list; sorted by oid */
+/* the publications' tables: oid, schema, name, relreplident, filter, column list, file, highest number; sorted by oid */
 static int query_tables(struct pg_snapshot *snap, PGconn *conn, PGresult **ret, struct error *err)
 {
 	_cleanup_(buf_freep) struct buf sql = BUF_INIT;
@@ -128,18 +128,19 @@ static int query_tables(struct pg_snapshot *snap, PGconn *conn, PGresult **ret, 
 	if (filters)
 		buf_puts(&sql,
 			"CASE WHEN pg_catalog.bool_and(p.rowfilter IS NOT NULL) THEN pg_catalog.string_agg('(' || "
-			"p.rowfilter || ')', ' OR ') END, pg_catalog.min(p.attnames::text) ");
+			"p.rowfilter || ')', ' OR ') END, pg_catalog.min(p.attnames::text), c.relfilenode, c.relnatts ");
 	else
-		buf_puts(&sql, "NULL, NULL ");
+		buf_puts(&sql, "NULL, NULL, c.relfilenode, c.relnatts ");
 	buf_puts(&sql,
 		"FROM pg_catalog.pg_publication_tables p JOIN pg_catalog.pg_namespace n ON n.nspname = p.schemaname JOIN "
 		"pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename WHERE p.pubname IN (");
 	snapshot_publications(snap, &sql);
-	buf_puts(&sql, ") GROUP BY c.oid, n.nspname, c.relname, c.relreplident ORDER BY c.oid");
+	buf_puts(&sql,
+		") GROUP BY c.oid, n.nspname, c.relname, c.relreplident, c.relfilenode, c.relnatts ORDER BY c.oid");
 	return pg_exec_stop(conn, buf_str(&sql), snap->base.cancel, ret, err);
 }
 
-/* oid, column, type, modifier, part of the replica identity; sorted by oid, number */
+/* oid, column, type, modifier, part of the replica identity, number; sorted by oid, number */
 static int query_columns(
 	struct pg_snapshot *snap, PGconn *conn, const char *oids, PGresult **ret, struct error *err)
 {
@@ -149,7 +150,7 @@ static int query_columns(
 		"SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, c.relreplident = 'f' OR EXISTS (SELECT FROM "
 		"pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisvalid AND i.indimmediate AND CASE c.relreplident WHEN 'd' THEN "
 		"i.indisprimary WHEN 'i' THEN i.indisreplident ELSE false END AND a.attnum = ANY "
-		"((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1])) FROM pg_catalog.pg_attribute a JOIN "
+		"((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1])), a.attnum FROM pg_catalog.pg_attribute a JOIN "
 		"pg_catalog.pg_class c ON c.oid = a.attrelid WHERE a.attrelid = ANY ('{%s}'::pg_catalog.oid[]) AND a.attnum > 0 "
 		"AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attrelid, a.attnum",
 		oids);
@@ -210,18 +211,22 @@ static struct relation *make_relation(const PGresult *tables, int t, const PGres
 {
 	_cleanup_(buf_freep) struct buf names = BUF_INIT;
 	_cleanup_(freep) struct column *columns = NULL;
+	_cleanup_(freep) struct column_facts *facts = NULL;
 	const char *list = PQgetisnull(tables, t, 5) ? NULL : PQgetvalue(tables, t, 5);
 	struct relation_spec spec = {
 		.id = oid_at(tables, t, 0),
 		.schema = PQgetvalue(tables, t, 1),
 		.name = PQgetvalue(tables, t, 2),
 		.identity = (enum relation_identity) * PQgetvalue(tables, t, 3),
+		.file = oid_at(tables, t, 6),
+		.highest = (int16_t)strtol(PQgetvalue(tables, t, 7), NULL, 10),
 	};
 	int to = from;
 
 	while (to < PQntuples(cols) && oid_at(cols, to, 0) == spec.id)
 		to++;
 	columns = zeroed((size_t)(to - from), sizeof(*columns));
+	facts = zeroed((size_t)(to - from), sizeof(*facts));
 	*format = SNAPSHOT_BINARY_COPY;
 	for (int i = from; i < to; i++) {
 		struct column *col = &columns[spec.n_columns];
@@ -232,6 +237,9 @@ static struct relation *make_relation(const PGresult *tables, int t, const PGres
 		col->type_oid = oid_at(cols, i, 2);
 		col->type_modifier = (int32_t)strtol(PQgetvalue(cols, i, 3), NULL, 10);
 		col->key = *PQgetvalue(cols, i, 4) == 't';
+		/* what the stream's description says too; the target remembers it (sink/postgres/ddl.h) */
+		facts[i - from].number = (int16_t)strtol(PQgetvalue(cols, i, 5), NULL, 10);
+		col->facts = plan->numbered ? &facts[i - from] : NULL;
 		if (!plan_binary_type(col->type_oid))
 			*format = SNAPSHOT_TEXT_COPY;
 		if (spec.n_columns++)
@@ -427,13 +435,16 @@ static int make_tables(struct pg_snapshot *snap, PGresult *const res[3], struct 
 	base->tables = zeroed((size_t)PQntuples(res[0]), sizeof(*base->tables));
 	for (int i = 0; i < PQntuples(res[0]); i++) {
 		struct snapshot_table *table = &base->tables[base->n_tables++];
+		struct plan_table *plan;
 		uint32_t oid = oid_at(res[0], i, 0);
 
 		while (col < PQntuples(res[1]) && oid_at(res[1], col, 0) < oid)
 			col++;
 		while (leaf < PQntuples(res[2]) && oid_at(res[2], leaf, 0) < oid)
 			leaf++;
-		table->driver = zeroed(1, sizeof(struct plan_table));
+		plan = zeroed(1, sizeof(*plan));
+		plan->numbered = snap->ctx->cfg->apply.ddl == DDL_ADDITIVE;
+		table->driver = plan;
 		table->rel = make_relation(res[0], i, res[1], col, table->driver, &table->format);
 		table->has_key = table->rel->n_keys > 0;
 		table->start = start;

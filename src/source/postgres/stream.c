@@ -403,6 +403,10 @@ int stream_start(struct pg_source *src, uint64_t stored, int wake_fd, struct err
 		source_pg_connect(src->base.ctx, PG_SOURCE_REPLICATION, "stream", &st->conn, err) < 0)
 		return -1;
 	decode_init(&st->decode, stored, src->base.ctx->cfg->limits.record_bytes);
+	if (src->base.ctx->cfg->apply.ddl == DDL_ADDITIVE) {
+		st->decode.describe = columns_describe;
+		st->decode.describe_arg = src->sql; /* idle while the stream is read */
+	}
 	st->decode.starts = src->starts;
 	st->decode.n_starts = src->n_starts;
 	src->starts = NULL; /* the decoder's now */
