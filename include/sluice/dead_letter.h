@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <sluice/buf.h>
 #include <sluice/context.h>
 
 struct dead_letter {
@@ -22,6 +23,9 @@ struct dead_letter {
 	const char *record; /* JSON with the values; NULL in lists */
 	int64_t attempts;
 };
+
+/** dead_letter_json() - appends the letter as a JSON object; without a record it has no such key. Pure. */
+void dead_letter_json(const struct dead_letter *letter, struct buf *out);
 
 /** dead_letter_list() - calls each() for every dead letter of the stream, oldest first; strings live until each() returns.
  * @all: resolved ones too. Thread: any. Blocks: as the target does. Return: 0, negative. */

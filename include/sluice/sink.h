@@ -75,6 +75,17 @@ struct apply_result {
 
 #define SINK_FLUSHING 1
 
+struct dead_letter;
+
+/* who tells others of the dead letters */
+struct announcement {
+	size_t max_record; /* longest record that publish() takes, in bytes; those of longer ones are left out (NULL) */
+	/* done[i]: letter i is durable where it was published, and not before */
+	void (*publish)(void *arg, const struct dead_letter *letters, uint32_t n, bool *done);
+	void *arg;
+};
+#define SINK_MORE 1
+
 struct sink_ops {
 	/** connect() - connects, creates or checks the layout in the target. Return: 0, negative. */
 	int (*connect)(struct sink *sink, struct error *err);
@@ -109,6 +120,13 @@ struct sink_ops {
 	int (*flush)(struct sink *sink, bool wait, struct error *err);
 	/** idle() - called at least every 10 s while no group comes: keeps an open transaction alive. */
 	int (*idle)(struct sink *sink, struct error *err);
+	/**
+	 * announce() - gives publish() the dead letters that are new or have changed since they were announced, oldest
+	 * first, a few at a time, and marks those that are done; one process of a stream at a time, the others find nothing to
+	 * do. A session of its own, so it may be called beside applying. NULL: the target keeps none.
+	 * Thread: any, one at a time. Blocks: as publish() does. Return: 0, SINK_MORE = there may be more, negative.
+	 */
+	int (*announce)(struct sink *sink, const struct announcement *to, struct error *err);
 	void (*free)(struct sink *sink);
 };
 

@@ -112,6 +112,26 @@ void transport_direct_new(struct metrics *metrics, int reader_fd, struct transpo
 struct transport_writer *transport_kafka_writer_new(const struct context *ctx, int reader_fd);
 struct transport_reader *transport_kafka_reader_new(const struct context *ctx, struct block_pool *pool);
 
+/**
+ * transport_kafka_letters_new() - the topic of the dead letters; connects with the first letter.
+ * @identity: of the target that keeps them, borrowed. @cancel: borrowed; true makes letters_put() come back.
+ */
+struct letters_topic;
+struct dead_letter;
+struct letters_topic *transport_kafka_letters_new(
+	const struct context *ctx, const char *identity, const atomic_bool *cancel);
+/** transport_kafka_letters_max() - longest record that a message has room for, bytes. */
+size_t transport_kafka_letters_max(const struct letters_topic *topic);
+/**
+ * transport_kafka_letters_put() - publishes the letters in this order. done[i]: all in-sync replicas have letter i.
+ * Thread: one at a time. Blocks: 10 s for the acks, the first time up to 4 × 10 s more. Return: 0 = done are as many as
+ * there was room for, at least one; negative: some may be done.
+ */
+int transport_kafka_letters_put(struct letters_topic *topic, const struct dead_letter *letters, uint32_t n,
+	bool *done, struct error *err);
+/** transport_kafka_letters_free() - NULL is allowed; returns NULL. */
+struct letters_topic *transport_kafka_letters_free(struct letters_topic *topic);
+
 /** transport_kafka_state_open() - the log's store as it stands now, to be read. Blocks: up to 30 s. Return: 0, negative. */
 int transport_kafka_state_open(const struct context *ctx, struct state **ret, struct error *err);
 /** transport_kafka_state_close() - NULL is allowed; returns NULL. */

@@ -24,33 +24,13 @@ struct letters {
 	uint64_t n; /* printed so far */
 };
 
-static void json_text(struct buf *out, const char *key, const char *value)
-{
-	buf_printf(out, ",\"%s\":", key);
-	if (value && *value)
-		buf_json_string(out, value, strlen(value));
-	else
-		buf_puts(out, "null");
-}
-
 static void print_json(const struct dead_letter *letter, bool values)
 {
 	_cleanup_(buf_freep) struct buf out = BUF_INIT;
+	struct dead_letter shown = *letter;
 
-	buf_printf(&out, "{\"id\":%lld", (long long)letter->id);
-	json_text(&out, "at", letter->at);
-	json_text(&out, "table", letter->table);
-	json_text(&out, "op", letter->op);
-	json_text(&out, "position", letter->position);
-	json_text(&out, "error_class", letter->error_class);
-	json_text(&out, "error_code", letter->error_code);
-	json_text(&out, "message", letter->message);
-	buf_printf(&out, ",\"attempts\":%lld", (long long)letter->attempts);
-	json_text(&out, "state", letter->state);
-	json_text(&out, "reason", letter->reason);
-	if (values && letter->record)
-		buf_printf(&out, ",\"record\":%s", letter->record);
-	buf_puts(&out, "}");
+	shown.record = values ? letter->record : NULL;
+	dead_letter_json(&shown, &out);
 	fputs(buf_str(&out), stdout);
 }
 

@@ -400,8 +400,9 @@ static enum attempt_outcome attempt_body(struct attempt *at)
 	struct error err = ERROR_INIT;
 	const char *stage = "source";
 	enum attempt_outcome outcome;
-	pthread_t monitor;
+	pthread_t monitor, announcer;
 	int r = attempt_connect(at, &stage, &err);
+	bool announces;
 
 	if (r == SOURCE_STANDBY)
 		return ATTEMPT_STANDBY;
@@ -411,9 +412,14 @@ static enum attempt_outcome attempt_body(struct attempt *at)
 	}
 	if (pthread_create(&monitor, NULL, monitor_main, at))
 		abort();
+	announces = at->role == ROLE_APPLIER && at->sink->ops->announce;
+	if (announces && pthread_create(&announcer, NULL, announce_main, at))
+		abort();
 	outcome = attempt_work(at, r == SOURCE_FRESH);
 	atomic_store(&at->monitor_stop, true);
 	pthread_join(monitor, NULL);
+	if (announces)
+		pthread_join(announcer, NULL);
 	return outcome;
 }
 

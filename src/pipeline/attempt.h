@@ -112,3 +112,4 @@ enum attempt_outcome attempt_run(struct attempt *at);
 void *reader_main(void *arg);
 void *applier_main(void *arg);
 void *monitor_main(void *arg);
+void *announce_main(void *arg);

@@ -210,3 +210,43 @@ def test_lag_is_end_to_end(blue, green, halves):
     applier.wait_synced()
     assert applier.metric("kafka_consumer_lag_records") is not None
     wait_until(lambda: (reader.metric("kafka_produce_duration_seconds_count") or 0) > 0, 30, "acks are timed")
+
+
+@pytest.mark.parametrize("kind", ["json", "binary"])
+def test_E07_hostile_names(blue, green, halves, kind):
+    hostile = 'T."x"; drop table y;--'.replace('"', '""')
+    blue.sql("create table y(id int primary key)", f'create schema "Od""d.s"', f'create table "Od""d.s"."{hostile}"'
+             '("select" int primary key, "a.b" text, "ä\\" int, "A.B" text)', f'create table "{"n" * 63}"(id int primary key)',
+             'create table twin(id int primary key)', 'create table "TWIN"(id int primary key)')
+    reader, applier = halves(format=kind)
+    reader.start()
+    applier.start()
+    applier.wait_synced()
+    blue.sql(f"""insert into "Od""d.s"."{hostile}" values (1, 'x', 2, 'y')""", f"""update "Od""d.s"."{hostile}" set "a.b" = 'z'""",
+             'insert into twin values (1)', 'insert into "TWIN" values (2)', f'insert into "{"n" * 63}" values (3)')
+    applier.wait_applied()
+    assert_same(blue, green)
+
+
+def test_E09_E10_nothing_for_us_moves_the_position(blue, green, halves, kafka_broker, number):
+    """Transactions of other tables, empty and rolled back ones, messages: the slot moves on, the log grows by heartbeats only."""
+    blue.sql("create table t(id int primary key)", "create table other(id serial primary key, w text)")
+    reader, applier = halves({"source": {"exclude": ["public.other"]}})
+    reader.start()
+    applier.start()
+    applier.wait_synced()
+    low = kafka_broker.ends(changes(number))[1]
+    blue.sql("insert into other(w) select 'x' from generate_series(1, 5000)", "begin", "insert into t values (9)", "rollback",
+             "begin", "select pg_logical_emit_message(false, 'foreign', 'kept')", "rollback", "insert into other(w) values ('y')")
+    end = blue.one("select pg_current_wal_lsn()")
+    wait_until(lambda: blue.one("select confirmed_flush_lsn >= %s from pg_replication_slots where slot_name = %s",
+                                (end, reader.slot)), 60, "the slot moves on")
+    # begin and end: of the barriers that we write ourselves
+    assert {m[3]["sluice.op"] for m in kafka_broker.messages(changes(number))[low:]} <= {"K", "M", "B", "C"}
+    applier.kill9()
+    reader.kill9()
+    blue.sql("insert into t values (1)")
+    reader.start()
+    applier.start()
+    applier.wait_applied()
+    assert green.rows("select id from t") == [(1,)]

@@ -234,3 +234,39 @@ def test_lag_of_the_consumer(blue, green, halves, kafka_broker):
     wait_until(lambda: consumer.committed([TopicPartition(halves.changes, 0)], timeout=10)[0].offset >= end - 50, 30,
                "the group was told")
     consumer.close()
+
+
+@pytest.mark.parametrize("where", ["segment", "payload"])
+def test_K22_a_flipped_byte(blue, green, halves, kafka_broker, where):
+    """In the broker's file the fetch's checksum finds it; in a message that was written so, the codec's own one."""
+    binary = {"transport": {"type": "kafka", "kafka": {"bootstrap_servers": kafka_broker.bootstrap, "format": "binary",
+                                                       "prefix": halves.changes.split(".")[0],
+                                                       "properties": {"compression.type": "none"}}}}
+    reader, applier = stream(blue, green, halves, binary)
+    applier.stop()
+    before, count = progress(green)[1], green.one("select count(*) from t")
+    blue.sql("insert into t(v, w) values (1, 'needle-in-the-log')")
+    wait_until(lambda: kafka_broker.ends(halves.changes)[1] > before + 3, 30, "the log has more")
+    assert reader.stop() == 0
+    if where == "segment":
+        segment, = (kafka_broker.base / "data" / f"{halves.changes}-0").glob("*.log")
+        content = segment.read_bytes()
+        at = content.rindex(b"needle-in-the-log")
+        with open(segment, "r+b") as file:
+            file.seek(at)
+            file.write(b"N")
+    else:
+        kept = kafka_broker.messages(halves.changes)
+        kafka_broker.delete(halves.changes)
+        kafka_broker.create(halves.changes, retention_ms=-1)
+        producer = Producer({"bootstrap.servers": kafka_broker.bootstrap})
+        for _, key, value, headers in kept:
+            producer.produce(halves.changes, key=key, headers=list(headers.items()),
+                             value=value and value.replace(b"needle-in", b"Needle-in"))
+        producer.flush()
+    applier.start()
+    assert applier.wait_exit() == 65, applier.log()[-2000:]
+    assert ("KAFKA-CORRUPT" if where == "segment" else "BINARY-CHECKSUM") in applier.log() and halves.changes in applier.log()
+    assert "eedle" not in applier.log()
+    # nothing of that transaction
+    assert green.one("select count(*) from t") == count and progress(green)[1] >= before

@@ -53,10 +53,11 @@ def fetched(name, pom):
 
 
 class Broker:
-    """One node, broker and controller in one. users ({name: password}): a second listener, for whom ACLs count.
+    """One node, broker and controller in one. users ({name: password}): a second listener, for whom ACLs count; with TLS where
+    there is a certificate (a PEM file with key and certificate).
     quorum (its number, the controllers' ports): one of several, started by whoever makes them."""
 
-    def __init__(self, users=None, quorum=None, **properties):
+    def __init__(self, users=None, quorum=None, certificate=None, **properties):
         self.libs = fetched(f"kafka-{VERSION}", POM)
         self.base = pathlib.Path(tempfile.mkdtemp(prefix="sluice-kafka-"))
         self.port = free_port()
@@ -78,7 +79,8 @@ class Broker:
             "log.retention.check.interval.ms": 1000, "log.segment.delete.delay.ms": 100, **properties,
         }
         if users:
-            self.demand_passwords(settings, users)
+            self.demand_passwords(settings, users, certificate)
+            settings.update(properties)
         (self.base / "server.properties").write_text("".join(f"{k}={v}\n" for k, v in settings.items()))
         (self.base / "log4j.properties").write_text(LOG4J)
         self.java("kafka.tools.StorageTool", "format", "-t", "AAAAAAAAAAAAAAAAAAAAAQ", "-c",
@@ -86,13 +88,16 @@ class Broker:
         if not quorum:
             self.start()
 
-    def demand_passwords(self, settings, users):
+    def demand_passwords(self, settings, users, certificate):
         port = free_port()
         self.with_password = f"127.0.0.1:{port}"
         names = " ".join(f'user_{name}="{password}"' for name, password in users.items())
         settings["listeners"] += f",SASL://{self.with_password}"
         settings["advertised.listeners"] += f",SASL://{self.with_password}"
-        settings["listener.security.protocol.map"] += ",SASL:SASL_PLAINTEXT"
+        settings["listener.security.protocol.map"] += f",SASL:SASL_{'SSL' if certificate else 'PLAINTEXT'}"
+        if certificate:
+            settings["listener.name.sasl.ssl.keystore.type"] = "PEM"
+            settings["listener.name.sasl.ssl.keystore.location"] = certificate
         settings["sasl.enabled.mechanisms"] = "PLAIN"
         settings["listener.name.sasl.plain.sasl.jaas.config"] = \
             f"org.apache.kafka.common.security.plain.PlainLoginModule required {names};"
@@ -105,16 +110,16 @@ class Broker:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def run_script(self, script):
+    def run_script(self, script, **environment):
         """A shell script of Kafka's own tools, as an administrator has them in PATH."""
         tools = self.base / "bin"
         tools.mkdir(exist_ok=True)
         for tool, program in TOOLS.items():
             path = tools / f"{tool}.sh"
-            path.write_text(f'#!/bin/sh\nexec java -Xmx128m -cp "{self.libs}/*" {program} "$@"\n')
+            path.write_text(f'#!/bin/sh\nexec java -Xmx128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "{self.libs}/*" {program} "$@"\n')
             path.chmod(0o755)
         return subprocess.run(["sh", "-e"], input=script, capture_output=True, text=True, timeout=300,
-                              env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"})
+                              env={**os.environ, **environment, "PATH": f"{tools}:{os.environ['PATH']}"})
 
     def launch(self):
         with open(self.base / "log", "ab") as log:

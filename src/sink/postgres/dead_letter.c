@@ -18,11 +18,7 @@
 
 #include "apply.h"
 #include "letter_json.h"
-
-#define LETTER_FIELDS                                                                                          \
-	"id, pg_catalog.to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),"                  \
-	" coalesce(pg_catalog.encode(position, 'hex'), ''), table_name, op, error_class, error_code, message," \
-	" state, coalesce(reason, ''), attempts"
+#include "letter_row.h"
 
 /* an older pending letter with one of the same key hashes (16 bytes each, one or two) */
 #define LETTER_BEHIND                                                                                                \
@@ -30,24 +26,6 @@
 	" AND o.id < l.id AND (substr(o.key_hash, 1, 16) IN (substr(l.key_hash, 1, 16), substr(l.key_hash, 17, 16))" \
 	" OR (length(o.key_hash) > 16 AND"                                                                           \
 	" substr(o.key_hash, 17, 16) IN (substr(l.key_hash, 1, 16), substr(l.key_hash, 17, 16)))))"
-
-static struct dead_letter letter_of(const PGresult *res, int row, bool record)
-{
-	return (struct dead_letter){
-		.id = strtoll(PQgetvalue(res, row, 0), NULL, 10),
-		.at = PQgetvalue(res, row, 1),
-		.position = PQgetvalue(res, row, 2),
-		.table = PQgetvalue(res, row, 3),
-		.op = PQgetvalue(res, row, 4),
-		.error_class = PQgetvalue(res, row, 5),
-		.error_code = PQgetvalue(res, row, 6),
-		.message = PQgetvalue(res, row, 7),
-		.state = PQgetvalue(res, row, 8),
-		.reason = PQgetvalue(res, row, 9),
-		.attempts = strtoll(PQgetvalue(res, row, 10), NULL, 10),
-		.record = record ? PQgetvalue(res, row, 11) : NULL,
-	};
-}
 
 /* a sink without a claim: it applies nothing of the stream */
 static int letter_open(const struct context *ctx, struct sink_postgres **ret, struct error *err)
@@ -224,4 +202,22 @@ int dead_letter_discard(const struct context *ctx, int64_t id, const char *reaso
 		r = DEAD_LETTER_MISSING;
 	sink_free(&sink->base);
 	return r;
+}
+
+struct dead_letter letter_of(const PGresult *res, int row, bool record)
+{
+	return (struct dead_letter){
+		.id = strtoll(PQgetvalue(res, row, 0), NULL, 10),
+		.at = PQgetvalue(res, row, 1),
+		.position = PQgetvalue(res, row, 2),
+		.table = PQgetvalue(res, row, 3),
+		.op = PQgetvalue(res, row, 4),
+		.error_class = PQgetvalue(res, row, 5),
+		.error_code = PQgetvalue(res, row, 6),
+		.message = PQgetvalue(res, row, 7),
+		.state = PQgetvalue(res, row, 8),
+		.reason = PQgetvalue(res, row, 9),
+		.attempts = strtoll(PQgetvalue(res, row, 10), NULL, 10),
+		.record = record && !PQgetisnull(res, row, 11) ? PQgetvalue(res, row, 11) : NULL,
+	};
 }

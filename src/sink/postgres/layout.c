@@ -46,6 +46,10 @@ static const char layout_sql[] =
 	" message text NOT NULL, attempts int NOT NULL DEFAULT 1, state text NOT NULL DEFAULT 'pending', reason text,"
 	" resolved_at timestamptz);"
 	"CREATE INDEX IF NOT EXISTS dead_letters_pending ON sluice.dead_letters (stream, id) WHERE state = 'pending';"
+	/* from version 2 on: the state and the attempts that the log's topic has been told of */
+	"ALTER TABLE sluice.dead_letters ADD COLUMN IF NOT EXISTS published text;"
+	"CREATE INDEX IF NOT EXISTS dead_letters_unpublished ON sluice.dead_letters (stream, id)"
+	" WHERE " LETTER_UNPUBLISHED ";"
 	"CREATE TABLE IF NOT EXISTS sluice.audit (id bigserial PRIMARY KEY, stream text NOT NULL,"
 	" at timestamptz NOT NULL DEFAULT now(), operator text NOT NULL DEFAULT current_user, action text NOT NULL,"
 	" detail text);"

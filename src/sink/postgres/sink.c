@@ -125,6 +125,11 @@ static int sink_postgres_idle(struct sink *base, struct error *err)
 	return apply_idle(sink_of(base)->apply, err);
 }
 
+static int sink_postgres_announce(struct sink *base, const struct announcement *to, struct error *err)
+{
+	return announce_letters(sink_of(base), to, err);
+}
+
 static void sink_postgres_free(struct sink *base)
 {
 	struct sink_postgres *sink = sink_of(base);
@@ -134,6 +139,8 @@ static void sink_postgres_free(struct sink *base)
 	apply_free(sink->apply);
 	queue_fini(&sink->queue);
 	flush_fini(sink);
+	if (sink->announcing)
+		PQfinish(sink->announcing);
 	if (sink->conn)
 		PQfinish(sink->conn);
 	state_postgres_fini(&sink->state);
@@ -152,6 +159,7 @@ static const struct sink_ops sink_postgres_ops = {
 	.passed = sink_postgres_passed,
 	.flush = sink_postgres_flush,
 	.idle = sink_postgres_idle,
+	.announce = sink_postgres_announce,
 	.free = sink_postgres_free,
 };
 

@@ -25,6 +25,10 @@
 #define LAYOUT_OLDEST	1 /* the oldest binary that can use what this binary writes */
 #define APPLICATION_MAX 72
 
+/* what announce.c marks a letter with, and the letters that differ from their mark */
+#define LETTER_MARK	   "(state || '/' || attempts::text)"
+#define LETTER_UNPUBLISHED "published IS DISTINCT FROM " LETTER_MARK
+
 struct apply;
 
 enum queue_tag { TAG_CONTROL, TAG_PROGRESS, TAG_DATA, TAG_DEFERRED };
@@ -51,6 +55,7 @@ struct sink_postgres {
 		PGconn *conn; /* made by the first flush */
 		bool under_way;
 	} flush;
+	PGconn *announcing; /* the announcer's session, made by its first call */
 	struct state_postgres state;
 	struct progress_row *rows; /* that are held; changed under state.lock, by the applier's thread only */
 	bool prepared;		   /* progress's statements, on conn */
@@ -82,6 +87,9 @@ void state_postgres_fini(struct state_postgres *state);
 /** flush_commits() - see sink_ops.flush. Thread: the applier's. flush_fini() ends its session. */
 int flush_commits(struct sink_postgres *sink, bool wait, struct error *err);
 void flush_fini(struct sink_postgres *sink);
+
+/** announce_letters() - see sink_ops.announce. Thread: the announcer's; ends its session at the free of the sink. */
+int announce_letters(struct sink_postgres *sink, const struct announcement *to, struct error *err);
 
 /** the initial copy (load.c): made at connect, freed with the sink; both accept a sink that is half-built */
 struct snapshot_sink *load_new(struct sink_postgres *sink);
