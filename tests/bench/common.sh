@@ -139,6 +139,7 @@ sampled() {
 # measured "PID..." ENDED...: waits until the command ENDED is true (or a process ends), sampling; sets WALL CPU RSS
 measured() {
 	local pids
+	# shellcheck disable=SC2034 # for who ends the process
 	PID=$1
 	read -ra pids <<< "$1"
 	shift

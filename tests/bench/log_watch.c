@@ -21,7 +21,7 @@
 #include <librdkafka/rdkafka.h>
 
 #define ASK_MS	   1000
-#define TURN_US	   20000
+#define TURN_MS	   20
 #define POLL_MS	   100
 #define LATENCIES  (1u << 21)
 #define FIELD_MAX  64
@@ -74,7 +74,7 @@ static int wait_for_marker(rd_kafka_t *rk, const char *topic, int64_t count, dou
 		if (rd_kafka_query_watermark_offsets(rk, topic, 0, &low, &high, ASK_MS))
 			high = 0; /* not there yet */
 		if (high < count)
-			usleep(TURN_US);
+			rd_kafka_poll(rk, TURN_MS);
 	}
 	follow(rk, topic, count - 1);
 	while (!found && now_us() < until_us) {
