@@ -10,8 +10,10 @@ HOT_TX=${HOT_TX:-400000}        # one-row transactions over HOT_KEYS keys
 HOT_KEYS=${HOT_KEYS:-1000}
 COPY_ROWS=${COPY_ROWS:-8000000} # rows of the table that is copied
 CODEC_ROWS=${CODEC_ROWS:-1000000} # rows that each codec encodes and decodes in a round
-ROUNDS=${ROUNDS:-3}             # A and B take turns this often; the medians are compared
+ROUNDS=${ROUNDS:-}              # A and B take turns this often (3; with Kafka 1); the medians are compared
+MARKERS=${MARKERS:-1}           # rows behind the backlog that tell its end: with several partitions one in each
 DB=bench
+declare -A SEEN_CPU SEEN_RSS
 HZ=$(getconf CLK_TCK)
 SLUICE=${SLUICE:-$ROOT/build/sluice}
 PGBIN=${PG_BINDIR:-$(dirname "$(printf '%s\n' /usr/lib/postgresql/*/bin/initdb | sort -t/ -k5 -n | tail -n 1)")}
@@ -72,7 +74,8 @@ servers_start() {
 }
 servers_stop() {
 	local side
-	[ -z "${PID:-}" ] || kill -9 "$PID" 2> /dev/null || true
+	# shellcheck disable=SC2046 # a list of processes: what is still running of those that this shell has started
+	kill -9 $(jobs -pr) 2> /dev/null || true
 	for side in blue green; do
 		[ ! -d "$WORK/$side" ] || as_server "$PGBIN/pg_ctl" -D "$WORK/$side" -m immediate stop > /dev/null 2>&1 || true
 	done
@@ -87,7 +90,8 @@ fresh_table() {
 		"drop publication if exists p" "drop table if exists t" "create table t(id bigint primary key, v int, payload text)" \
 		"create publication p for table t" > /dev/null
 }
-# inserts, then updates of all rows, then a marker row; all of it in the slot `base`, which every run gets a copy of
+markers() { echo "insert into t select -g, 0, 'end' from generate_series(1, $MARKERS) g"; }
+# inserts, then updates of all rows, then the markers; all of it in the slot `base`, which every run gets a copy of
 load_backlog() {
 	fresh_table
 	sql blue "select pg_create_logical_replication_slot('base', 'pgoutput')" > /dev/null
@@ -95,7 +99,7 @@ load_backlog() {
 		while i < $ROWS loop insert into t select g, 0, $PAYLOAD from generate_series(i + 1, i + $PER_TX) g; commit; i := i + $PER_TX; end loop;
 		i := 0;
 		while i < $ROWS loop update t set v = v + 1 where id between i + 1 and i + $PER_TX; commit; i := i + $PER_TX; end loop; end \$\$"
-	sql blue "insert into t values (-1, 0, 'end')" "vacuum analyze t" checkpoint
+	sql blue "$(markers)" "vacuum analyze t" checkpoint
 }
 load_hot() {
 	fresh_table
@@ -105,7 +109,7 @@ load_hot() {
 	chmod 644 "$WORK/hot.sql"
 	PGOPTIONS="-c synchronous_commit=off" "$PGBIN/pgbench" -n -M prepared -f "$WORK/hot.sql" -c 8 -j 2 -t $((HOT_TX / 8)) \
 		-h 127.0.0.1 -p "$BLUE_PORT" -U postgres $DB > /dev/null 2>&1
-	sql blue "insert into t values (-1, 0, 'end')" checkpoint
+	sql blue "$(markers)" checkpoint
 }
 slot_copy() { # NAME
 	sql blue "select pg_copy_logical_replication_slot('base', '$1')" > /dev/null
@@ -117,29 +121,40 @@ slot_drop() { # NAME: as soon as nobody holds it
 }
 
 wall_since_start() { WALL=$(awk -v a="$T0" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.2f", b - a }'); }
-# measured PID ENDED...: waits until the command ENDED is true (or the process ends), sampling; sets WALL CPU RSS
-measured() {
-	local line fields n=0
-	PID=$1
-	shift
+# sampled PID...: CPU and RSS of processes, as sums; 1 = one of them has ended. What was seen last of each is kept
+sampled() {
+	local pid line fields n alive=0
+	for pid; do
+		{ read -r line < "/proc/$pid/stat"; } 2> /dev/null || { alive=1; continue; }
+		read -ra fields <<< "${line##*) }"
+		[ "${fields[0]}" != Z ] || { alive=1; continue; }
+		SEEN_CPU[$pid]=$((fields[11] + fields[12]))
+		n=$(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$pid/status" 2> /dev/null)
+		SEEN_RSS[$pid]=${n:-${SEEN_RSS[$pid]:-0}}
+	done
 	CPU=0 RSS=0
-	while :; do
-		if { read -r line < "/proc/$PID/stat"; } 2> /dev/null; then
-			read -ra fields <<< "${line##*) }"
-			[ "${fields[0]}" != Z ] || break
-			CPU=$((fields[11] + fields[12]))
-			n=$(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$PID/status" 2> /dev/null)
-			RSS=${n:-$RSS}
-		else
+	for pid; do CPU=$((CPU + ${SEEN_CPU[$pid]:-0})) RSS=$((RSS + ${SEEN_RSS[$pid]:-0})); done
+	return $alive
+}
+# measured "PID..." ENDED...: waits until the command ENDED is true (or a process ends), sampling; sets WALL CPU RSS
+measured() {
+	local pids
+	# shellcheck disable=SC2034 # for who ends the process
+	PID=$1
+	read -ra pids <<< "$1"
+	shift
+	SEEN_CPU=() SEEN_RSS=()
+	while sampled "${pids[@]}"; do
+		if [ $# -gt 0 ] && "$@"; then
+			sampled "${pids[@]}" || true
 			break
 		fi
-		if [ $# -gt 0 ] && "$@"; then break; fi
 		sleep 0.05
 	done
 	wall_since_start
 }
 marker_arrived() { # one short statement each time: a long one would hold the target's xmin back
-	[ -n "$(sql green "select 1 from t where id = -1")" ]
+	[ "$(sql green "select count(*) from t where id < 0")" = "$MARKERS" ]
 }
 result() { # BENCH WHO
 	local cpu mb
@@ -148,19 +163,20 @@ result() { # BENCH WHO
 	printf '%s\t%s\t%s\t%s\t%s\n' "$1" "$2" "$WALL" "$cpu" "$mb" >> "$WORK/results"
 	printf '  %-9s %-28s %7.2f s wall %7.2f s cpu %6d MB peak\n' "$1" "$2" "$WALL" "$cpu" "$mb"
 }
-# summary BENCH OTHER UNITS: medians of both, and the ratio
+# summary BENCH OTHER UNITS [WHO]: medians of both, and the ratios
 summary() {
-	awk -F'\t' -v bench="$1" -v other="$2" -v units="$3" '
+	awk -F'\t' -v bench="$1" -v other="$2" -v units="$3" -v who="${4:-sluice}" '
 		function median(a, n,   i, j, t) {
 			for (i = 2; i <= n; i++)
 				for (j = i; j > 1 && a[j] < a[j - 1]; j--) { t = a[j]; a[j] = a[j - 1]; a[j - 1] = t }
 			return n % 2 ? a[(n + 1) / 2] : (a[n / 2] + a[n / 2 + 1]) / 2
 		}
-		$1 == bench && $2 == "sluice" { n++; w[n] = $3; c[n] = $4; m[n] = $5 }
+		$1 == bench && $2 == who { n++; w[n] = $3; c[n] = $4; m[n] = $5 }
 		$1 == bench && $2 == other { k++; ow[k] = $3; oc[k] = $4; om[k] = $5 }
 		END {
 			a = median(w, n); b = median(ow, k)
-			printf "%s: sluice %.2f s (%.0f per second, cpu %.2f s, %d MB), %s %.2f s (%.0f per second, cpu %.2f s, %d MB), ratio %.2f\n",
-				bench, a, units / a, median(c, n), median(m, n), other, b, units / b, median(oc, k), median(om, k), b / a
+			ca = median(c, n); cb = median(oc, k)
+			printf "%s: %s %.2f s (%.0f per second, cpu %.2f s, %d MB), %s %.2f s (%.0f per second, cpu %.2f s, %d MB), ratio %.2f, of cpu %.2f\n",
+				bench, who, a, units / a, ca, median(m, n), other, b, units / b, cb, median(om, k), b / a, (ca > 0 ? cb / ca : 0)
 		}' "$WORK/results"
 }

@@ -2,14 +2,15 @@
 # SPDX-FileCopyrightText: the sluice authors
 # SPDX-License-Identifier: Apache-2.0
 #
-# tests/bench/run.sh [reader|apply|hot|snapshot|codec]...     see README.md in this folder
+# tests/bench/run.sh [reader|apply|hot|snapshot|codec|kafka|kafka-apply|latency|tables]...     see README.md in this folder
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export ROOT=$PWD
 . tests/bench/common.sh
+. tests/bench/kafka.sh
 
 [ -x "$SLUICE" ] || { echo "$SLUICE is not there: meson setup build --buildtype=release -Dtests=false && ninja -C build" >&2; exit 1; }
-[ $# -gt 0 ] || set -- reader apply hot snapshot codec
+[ $# -gt 0 ] || set -- reader apply hot snapshot codec kafka kafka-apply latency
 
 sluice() { # LOG ARGUMENTS...: starts it, sets PID
 	local log=$1
@@ -51,7 +52,7 @@ reader_other() {
 # ---- apply and hot: the same backlog into the target, against PostgreSQL's own subscription
 empty_target() { # cold|hot
 	sql green "drop schema if exists sluice cascade" "truncate t"
-	[ "$1" = apply ] || sql green "insert into t select g, 0, $PAYLOAD from generate_series(1, $HOT_KEYS) g" "vacuum analyze t"
+	[ "$1" != hot ] || sql green "insert into t select g, 0, $PAYLOAD from generate_series(1, $HOT_KEYS) g" "vacuum analyze t"
 	sql green checkpoint
 }
 same_sums() { # BENCH WHO
@@ -59,17 +60,18 @@ same_sums() { # BENCH WHO
 	b=$(sql blue "select count(*), sum(v) from t") g=$(sql green "select count(*), sum(v) from t")
 	[ "$b" = "$g" ] || { echo "$1 $2: blue has $b, green $g" >&2; exit 1; }
 }
-apply_sluice() { # BENCH
+apply_sluice() { # BENCH [NAME IN THE RESULTS]
+	local who=${2:-sluice}
 	empty_target "$1"
 	slot_copy ap
 	T0=$EPOCHREALTIME
 	sluice apply --set snapshot.mode=none --set snapshot.schema=existing --set source.postgresql.slot=ap \
 		--set source.postgresql.publication=p run
 	measured "$PID" marker_arrived
-	result "$1" sluice
+	result "$1" "$who"
 	kill -TERM "$PID"
 	must_end_well apply
-	same_sums "$1" sluice
+	same_sums "$1" "$who"
 	slot_drop ap
 }
 apply_other() { # BENCH
@@ -135,15 +137,27 @@ codec() {
 
 if [[ " $* " = *" codec "* ]]; then codec; fi
 if [ "$*" = codec ]; then exit 0; fi
+case " $* " in *" kafka "* | *" kafka-apply "* | *" latency "* | *" tables "*) kafka_tools ;; esac
+asked=$ROUNDS
+[[ " $* $LAYOUTS " != *" tables "* ]] || MARKERS=64
 servers_start
 : > "$WORK/results"
+: > "$WORK/summary"
 for bench in "$@"; do
+	case $bench in
+	kafka | kafka-apply | latency | tables) ROUNDS=${asked:-1} ;;
+	*) ROUNDS=${asked:-3} ;;
+	esac
 	case $bench in
 	codec) continue ;;
 	reader) load_backlog; sluice_run=reader_sluice other_run=reader_other other=pg_recvlogical units=$((2 * ROWS)) ;;
 	apply) load_backlog; sluice_run=apply_sluice other_run=apply_other other=subscription units=$((2 * ROWS)) ;;
 	hot) load_hot; sluice_run=apply_sluice other_run=apply_other other=subscription units=$HOT_TX ;;
 	snapshot) load_big; sluice_run=snapshot_sluice other_run=snapshot_other other="psql COPY" units=$COPY_ROWS ;;
+	kafka) load_backlog; sluice_run=kafka_sluice other_run=kafka_other other=debezium units=$((2 * ROWS)) ;;
+	kafka-apply) load_backlog; kafka_apply; continue ;;
+	latency) latency; continue ;;
+	tables) load_backlog; tables; continue ;;
 	*) echo "unknown: $bench" >&2; exit 64 ;;
 	esac
 	for ((i = 0; i < ROUNDS; i++)); do

@@ -130,8 +130,8 @@ static int producer_defaults(rd_kafka_conf_t *conf, const struct config_kafka *c
 {
 	static const char *const defaults[][2] = {
 		{ "compression.type", "lz4" },
-		{ "linger.ms", "1" }, /* batches grow by themselves under load */
-		{ "batch.num.messages", "10000" },
+		/* what is produced in one go travels together; under load batches grow by themselves */
+		{ "linger.ms", "0.2" }, { "batch.num.messages", "10000" },
 		{ "socket.nagle.disable",
 			"true" }, /* with several requests in flight it waits for acks of TCP */
 	};

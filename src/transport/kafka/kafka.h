@@ -20,7 +20,7 @@
  * How many messages a producer may hold that no broker has acked. It bounds what a reader that was stopped can still add
  * to a log when it wakes up, and with it how far back the next reader has to look (tail.c).
  */
-#define KAFKA_QUEUE_MESSAGES 50000
+#define KAFKA_QUEUE_MESSAGES 20000
 #define KAFKA_QUEUE_KBYTES   32768
 
 /** kafka_error() - fills err: "<what>: <librdkafka's word for code>", class by code, code "KAFKA-<name>". Returns -1. */
@@ -95,6 +95,8 @@ int kafka_topics_ensure(rd_kafka_t *rk, const struct context *ctx, const struct 
  * Usable from any thread; set() returns once all in-sync replicas have it. Return: 0, negative.
  */
 int state_kafka_new(const struct context *ctx, struct state **ret, struct error *err);
+/** state_kafka_again() - reads the topic anew, with the producer that is connected already. Return: 0, negative. */
+int state_kafka_again(struct state *state, struct error *err);
 /** state_kafka_reign() - what set() and remove() stamp from now on; without one they are refused. */
 void state_kafka_reign(struct state *state, struct reign reign);
 /** state_kafka_each() - gives each value whose key begins with prefix, NUL-terminated. each: negative ends it. */

@@ -268,6 +268,27 @@ int state_kafka_new(const struct context *ctx, struct state **ret, struct error 
 	return 0;
 }
 
+static void entries_forget(struct state_kafka *st)
+{
+	for (uint32_t i = 0; i < st->n; i++) {
+		free(st->entries[i].key);
+		free(st->entries[i].value);
+	}
+	st->n = 0;
+}
+
+int state_kafka_again(struct state *base, struct error *err)
+{
+	struct state_kafka *st = (struct state_kafka *)(void *)base;
+	int r;
+
+	pthread_mutex_lock(&st->lock);
+	entries_forget(st);
+	r = state_read(st, err);
+	pthread_mutex_unlock(&st->lock);
+	return r;
+}
+
 void state_kafka_reign(struct state *base, struct reign reign)
 {
 	struct state_kafka *st = (struct state_kafka *)(void *)base;
@@ -285,10 +306,7 @@ struct state *state_kafka_free(struct state *base)
 		return NULL;
 	if (st->producer)
 		rd_kafka_destroy(st->producer);
-	for (uint32_t i = 0; i < st->n; i++) {
-		free(st->entries[i].key);
-		free(st->entries[i].value);
-	}
+	entries_forget(st);
 	free(st->entries);
 	pthread_mutex_destroy(&st->lock);
 	free(st);

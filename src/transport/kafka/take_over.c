@@ -81,8 +81,9 @@ static int read_known(struct writer *w, struct reign_known *ret, struct error *e
 	int r;
 
 	*ret = (struct reign_known){ .fence = -1 };
-	w->base.state = state_kafka_free(w->base.state);
-	if (state_kafka_new(w->ctx, &w->base.state, err) < 0)
+	r = w->base.state ? state_kafka_again(w->base.state, err)
+			  : state_kafka_new(w->ctx, &w->base.state, err);
+	if (r < 0)
 		return -1;
 	r = state_get(w->base.state, "reign", &value, err);
 	if (r != 0)
