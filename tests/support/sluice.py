@@ -20,6 +20,8 @@ from servers import free_port
 from wait import wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+# the tables are looked at twice a minute; a test that waits for that need not wait so long
+TABLES_OFTEN = {"SLUICE_PERIOD": "source.pg.tables=1000"}
 BINARY = os.environ.get("SLUICE_BINARY", str(ROOT / "build" / "sluice"))
 
 
