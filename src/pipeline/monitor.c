@@ -2,9 +2,10 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The monitor's thread looks at the source every second, on a connection of its own: lag, the slot's health, the
- * phase, and the barrier without which nothing is called ready. It never touches the data's way. A source that does
- * not answer makes the numbers stale and says so; only what a person has to decide about ends the attempt.
+ * The monitor's thread looks at the source every second, in the first seconds of a stream five times as often, on a
+ * connection of its own: lag, the slot's health, the phase, and the barrier without which nothing is called ready. It
+ * never touches the data's way. A source that does not answer makes the numbers stale and says so; only what a person
+ * has to decide about ends the attempt.
  *
  * With a log between the halves, the reader's monitor looks at the source and its reader sends what it saw with the log;
  * the applier's monitor knows the source from there alone. So the lag is always that from source to target, and a
@@ -21,6 +22,9 @@
 
 #define TURN_MS	     1000
 #define STOP_POLL_MS 100
+/* the first turns of a stream, so that a short start, or one that only has to see that nothing is missing, is not shown late */
+#define EARLY_MS    200
+#define EARLY_TURNS 25
 /* how long the limits may be exceeded before the phase falls back from in-sync */
 #define FALL_BACK_MS 10000
 /* the reader's news come once a second; after this long without any the log's head is not known any more */
@@ -37,6 +41,7 @@ struct monitor {
 	uint64_t barrier;	   /* 0 = not written since the limits were met */
 	enum phase stored;	   /* the phase that the target holds */
 	bool stored_known;
+	uint32_t early_turns; /* of this attempt, with the stream begun */
 };
 
 static void monitor_phase(struct monitor *mon, enum phase phase)
@@ -245,6 +250,15 @@ static int monitor_turn(struct monitor *mon, struct error *err)
 	return 0;
 }
 
+static bool monitor_due(const struct monitor *mon, struct mono last)
+{
+	struct attempt *at = mon->at;
+	bool early =
+		mon->early_turns < EARLY_TURNS && atomic_load(&at->streaming) && atomic_load(&at->post_done);
+
+	return mono_diff_us(mono_now(), last) >= (early ? EARLY_MS : TURN_MS) * INT64_C(1000);
+}
+
 void *monitor_main(void *arg)
 {
 	struct attempt *at = arg;
@@ -252,14 +266,16 @@ void *monitor_main(void *arg)
 	struct error err = ERROR_INIT;
 
 	while (!atomic_load(&at->monitor_stop)) {
-		struct mono next = mono_add_ms(mono_now(), TURN_MS);
+		struct mono began = mono_now();
 
+		if (atomic_load(&at->streaming) && atomic_load(&at->post_done))
+			mon.early_turns++;
 		if (monitor_turn(&mon, &err) < 0) {
 			monitor_stale(&mon);
 			if (err.class != ERROR_TRANSIENT)
 				attempt_fail(at, "source", &err);
 		}
-		while (!atomic_load(&at->monitor_stop) && mono_until_ms(next, mono_now()) > 0)
+		while (!atomic_load(&at->monitor_stop) && !monitor_due(&mon, began))
 			poll(NULL, 0, STOP_POLL_MS);
 	}
 	return NULL;
