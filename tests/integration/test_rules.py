@@ -233,7 +233,7 @@ def test_C6_under_every_fault(blue, green, make, proxy_for, blue_cluster, green_
 
     def load():
         with blue.connect() as c:
-            while not over.is_set():
+            while not over.wait(0.005):
                 c.execute("insert into t(v, w) select g, 'w' from generate_series(1, 50) g")
                 c.execute("update t set v = v + 1 where id % 17 = 0")
 
