@@ -18,6 +18,15 @@ from sluice import Sluice  # noqa: E402
 
 numbers = itertools.count(1)
 
+# what takes longer than ten seconds begins first, so that no worker is left with it alone at the end; the longest of all first
+LONG = ["test_kill_copy", "test_kill_kafka_sink", "test_kafka_brokers", "test_kill.py", "test_kill_kafka", "test_P13_memory",
+        "test_every_step_of_taking_over", "test_missing_acls", "test_ready_under_steady_writes", "test_two_readers_one_log",
+        "test_copy_begun_anew", "test_C8_every_way", "test_versions"]
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: next((i for i, name in enumerate(LONG) if name in item.nodeid), len(LONG)))
+
 
 @pytest.fixture(scope="session")
 def blue_cluster():

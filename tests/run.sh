@@ -68,9 +68,10 @@ run_lint() {
 	count "$(grep -c '^ok ' <<< "$out")" "$(grep -c '^FAIL' <<< "$out")"
 }
 
-# the targets share the time: each has its own corpus, which lasts, and begins with captures or with what our encoders write
+# the targets share the time of all processors: each has its own corpus, which lasts, and begins with captures or with what our
+# encoders write
 run_fuzz() {
-	local name at=tests/fuzz names=(binary debezium json schema stamp) targets=() seconds
+	local name at=tests/fuzz names=(binary debezium json schema stamp) targets=() seconds processors
 	say "fuzzing, $FUZZ_SECONDS s"
 	for name in "${names[@]}"; do targets+=("$at/fuzz-$name"); done
 	if ! { CC=clang tree fuzz -Dfuzz=true -Dtests=true -Db_lundef=false -Db_sanitize=address,undefined -Db_pie=false &&
@@ -79,24 +80,37 @@ run_fuzz() {
 	fi
 	rm -rf "$BUILD/seeds"; mkdir -p "$BUILD/seeds"
 	"$BUILD/fuzz/$at/fuzz-seeds" "$BUILD/seeds" || { count 0 1; return; }
-	seconds=$((FUZZ_SECONDS / (${#names[@]} + 1)))
+	processors=$(nproc)
+	[ "$processors" -le $((${#names[@]} + 1)) ] || processors=$((${#names[@]} + 1))
+	seconds=$((FUZZ_SECONDS / processors))
 	fuzz pgoutput "$BUILD/fuzz/subprojects/pgoutput/tests/pgoutput-fuzz" "$seconds" subprojects/pgoutput/tests/corpus
 	for name in "${names[@]}"; do
 		fuzz "$name" "$BUILD/fuzz/$at/fuzz-$name" "$seconds" "$BUILD/seeds/$name"
 	done
+	for name in pgoutput "${names[@]}"; do
+		one "fuzz-$name" wait "${fuzzers[$name]}"
+		grep -E '^(ERROR|SUMMARY|==|stat::number_of_executed|artifact|    #)' "$BUILD/fuzz-$name.log"
+	done
 }
-fuzz() { # NAME PROGRAM SECONDS SEEDS
+declare -A fuzzers=()
+fuzz() { # NAME PROGRAM SECONDS SEEDS: in the background
 	mkdir -p "$BUILD/corpus/$1"
-	one "fuzz-$1" "$2" -max_total_time="$(($3 > 0 ? $3 : 1))" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 -verbosity=0 \
-		-artifact_prefix="$BUILD/" "$BUILD/corpus/$1" "$4"
+	"$2" -max_total_time="$(($3 > 0 ? $3 : 1))" -timeout=30 -rss_limit_mb=2048 -print_final_stats=1 -verbosity=0 \
+		-artifact_prefix="$BUILD/" "$BUILD/corpus/$1" "$4" > "$BUILD/fuzz-$1.log" 2>&1 &
+	fuzzers[$1]=$!
 }
 
-run_pytest() { # DIR ARGS...
-	say "$1"
-	local dir=$1 report=$BUILD/$1.xml; shift
+# the folders in one call: a worker that has no more of the one goes on with the other. Most tests wait for most of their
+# time, so there are more workers than processors; conftest.py puts the long ones first
+run_pytest() { # ARGS...
+	local dirs=() report=$BUILD/pytest.xml
+	wants integration && dirs+=(tests/integration)
+	wants fault && dirs+=(tests/fault)
+	[ ${#dirs[@]} -gt 0 ] || return 0
+	say "${dirs[*]}"
 	export SLUICE_BINARY=$BUILD/asan/sluice ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99 UBSAN_OPTIONS=halt_on_error=1
-	"$ROOT/.venv/bin/python" -m pytest -q -n "${PYTEST_WORKERS:-3}" --dist load --timeout 600 --junitxml "$report" -p no:cacheprovider \
-		"tests/$dir" "$@"
+	"$ROOT/.venv/bin/python" -m pytest -q -n "${PYTEST_WORKERS:-4}" --dist loadgroup --no-loadscope-reorder --timeout 600 \
+		--durations 20 --junitxml "$report" -p no:cacheprovider "${dirs[@]}" "$@"
 	local code=$?
 	read -r tests failures skipped < <(python3 - "$report" <<-'P'
 	import sys, xml.etree.ElementTree as t
@@ -122,7 +136,6 @@ if build_asan; then count 1 0; else count 0 1; parts=(); fi
 wants unit && run_unit
 wants lint && run_lint
 wants fuzz && run_fuzz
-wants integration && run_pytest integration "$@"
-wants fault && run_pytest fault "$@"
+run_pytest "$@"
 printf '\n%d passed, %d failed\n' "$PASSED" "$FAILED"
 [ "$FAILED" -eq 0 ] && [ "$PASSED" -gt 0 ]

@@ -19,7 +19,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MAX_POINTS 256
+#define MAX_POINTS  256
+#define LISTED_HITS 3
 
 struct point {
 	const char *name;
@@ -59,8 +60,9 @@ static unsigned count_hit(const char *name)
 	if (!hits && n_points < MAX_POINTS) {
 		points[n_points++] = (struct point){ name, 1 };
 		hits = 1;
-		list_point(name);
 	}
+	if (hits && hits <= LISTED_HITS)
+		list_point(name);
 	pthread_mutex_unlock(&lock);
 	return hits;
 }
@@ -92,6 +94,18 @@ bool fault_hit(const char *name)
 			return true;
 	}
 	return false;
+}
+
+int fault_period_ms(const char *name, int ms)
+{
+	size_t len = strlen(name);
+
+	for (const char *p = getenv("SLUICE_PERIOD"); p && *p;
+		p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL) {
+		if (!strncmp(p, name, len) && p[len] == '=')
+			return (int)strtol(p + len + 1, NULL, 10);
+	}
+	return ms;
 }
 
 #endif

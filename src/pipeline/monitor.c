@@ -2,9 +2,10 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The monitor's thread looks at the source every second, on a connection of its own: lag, the slot's health, the
- * phase, and the barrier without which nothing is called ready. It never touches the data's way. A source that does
- * not answer makes the numbers stale and says so; only what a person has to decide about ends the attempt.
+ * The monitor's thread looks at the source every second, in the first seconds of a stream five times as often, on a
+ * connection of its own: lag, the slot's health, the phase, and the barrier without which nothing is called ready. It
+ * never touches the data's way. A source that does not answer makes the numbers stale and says so; only what a person
+ * has to decide about ends the attempt.
  *
  * With a log between the halves, the reader's monitor looks at the source; the applier's knows the source from what the reader
  * leaves with the brokers, and from heartbeats in the log. Both leave notes for each other (exchange.c), so the lag is that from
@@ -25,6 +26,9 @@
 #define TURN_MS	     1000
 #define STOP_POLL_MS 100
 #define LAST_MS	     1000
+/* the first turns of a stream, so that a short start, or one that only has to see that nothing is missing, is not shown late */
+#define EARLY_MS    200
+#define EARLY_TURNS 25
 /* how long the limits may be exceeded before the phase falls back from in-sync */
 #define FALL_BACK_MS 10000
 
@@ -44,6 +48,7 @@ struct monitor {
 	uint64_t barrier;	   /* 0 = not written since the limits were met */
 	enum phase stored;	   /* the phase that the target holds */
 	bool stored_known;
+	uint32_t early_turns; /* of this attempt, with the stream begun */
 };
 
 static void monitor_phase(struct monitor *mon, enum phase phase)
@@ -460,6 +465,15 @@ static void monitor_last(struct monitor *mon)
 		transport_notes_settle(mon->exchange.notes, LAST_MS);
 }
 
+static bool monitor_due(const struct monitor *mon, struct mono last)
+{
+	struct attempt *at = mon->at;
+	bool early =
+		mon->early_turns < EARLY_TURNS && atomic_load(&at->streaming) && atomic_load(&at->post_done);
+
+	return mono_diff_us(mono_now(), last) >= (early ? EARLY_MS : TURN_MS) * INT64_C(1000);
+}
+
 void *monitor_main(void *arg)
 {
 	struct attempt *at = arg;
@@ -469,14 +483,16 @@ void *monitor_main(void *arg)
 	exchange_init(&mon.exchange, at->ctx, at->role == ROLE_READER ? EXCHANGE_READER : EXCHANGE_APPLIER);
 	mon.exchange.alone = at->opt->role != ROLE_WHOLE;
 	while (!atomic_load(&at->monitor_stop)) {
-		struct mono next = mono_add_ms(mono_now(), TURN_MS);
+		struct mono began = mono_now();
 
+		if (atomic_load(&at->streaming) && atomic_load(&at->post_done))
+			mon.early_turns++;
 		if (monitor_turn(&mon, &err) < 0) {
 			monitor_stale(&mon);
 			if (err.class != ERROR_TRANSIENT)
 				attempt_fail(at, "source", &err);
 		}
-		while (!atomic_load(&at->monitor_stop) && mono_until_ms(next, mono_now()) > 0)
+		while (!atomic_load(&at->monitor_stop) && !monitor_due(&mon, began))
 			poll(NULL, 0, STOP_POLL_MS);
 	}
 	monitor_last(&mon);

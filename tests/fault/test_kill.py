@@ -3,6 +3,7 @@
 
 """kill -9 everywhere: at every fault point and at random, under transfers between accounts with a constant sum."""
 
+import collections
 import os
 import random
 
@@ -25,28 +26,35 @@ def bank(blue, green, number):
 
 
 def points_passed(s, bank, tmp_path):
-    """A whole run under load: every fault point of the stream that it passes. Leaves s stopped, the bank running."""
-    listing = tmp_path / "points"
-    s.start(env={"SLUICE_FAULT_LIST": str(listing)})
-    s.wait_synced()
-    bank.check = True
-    bank.start()
-    s.wait_applied()
-    assert s.stop() == 0
-    return [p for p in sorted(set(listing.read_text().split())) if not p.startswith("snapshot.")]
+    """How often (three times at most) runs under load pass each fault point of the stream: {point: times in every one of
+    two}, the second a start that finds work done, as those to come do. Leaves s stopped, the bank running."""
+    passed = []
+    for run in range(2):
+        listing = tmp_path / f"points{run}"
+        s.start(env={"SLUICE_FAULT_LIST": str(listing)})
+        s.wait_synced()
+        if not run:
+            bank.check = True
+            bank.start()
+        s.wait_applied()
+        assert s.stop() == 0
+        passed.append(collections.Counter(p for p in listing.read_text().split() if not p.startswith("snapshot.")))
+    return {p: min(n, passed[1][p]) for p, n in sorted(passed[0].items())}
 
 
 def test_O01_A01_kill_at_every_fault_point(bank, blue, green, make, tmp_path):
     s = make()
     points = points_passed(s, bank, tmp_path)
+    # what only the first start passes is test_kill_copy's
+    points = {p: n for p, n in points.items() if n}
     assert len(points) >= 12, points
-    for point in points:
-        for hit in (1, 3):
+    for point, times in points.items():
+        for hit in (1, 3) if times == 3 else (1,):
             s.start(env={"SLUICE_FAULT": f"{point}:abort@{hit}"})
             try:
-                wait_until(lambda: s.process.poll() is not None, 12, f"{point}@{hit}")
+                wait_until(lambda: s.process.poll() is not None, 30, f"{point}@{hit}")
             except AssertionError:
-                s.kill9()  # a point that is passed fewer times in a run
+                s.kill9()  # passed fewer times than before
             assert s.process.returncode == -9, (point, s.log()[-2000:])
             assert s.confirmed_lsn() <= s.stored_lsn(), point
     s.start()

@@ -5,6 +5,8 @@
 
 import collections
 import json
+import os
+import signal
 import threading
 
 from compare import assert_same
@@ -38,7 +40,7 @@ def load(blue):
     def work():
         with blue.connect() as c:
             i = 0
-            while not stop.is_set():
+            while not stop.wait(0.005):
                 i += 1
                 c.execute("insert into t(v, w) values (%s, E'l\\t\\\\o')", (i,))
                 c.execute("update t set v = v + 1 where id = %s", (i * 7 % 3000,))
@@ -202,6 +204,19 @@ def test_the_applier_comes_when_the_reader_has_gone(blue, green, halves):
     wait_until(lambda: applier.alive() and applier.stored_lsn() >= lsn, 60, "all is applied")
     assert_same(blue, green)
     same_schema(blue, green)
+
+
+def test_an_idle_source_is_in_sync(blue, green, halves):
+    """Nothing is written to blue's WAL behind the copy: where the stream starts is told all the same."""
+    writer = blue.one("select pid from pg_stat_activity where backend_type = 'background writer'")
+    # its note of running transactions, every 15 s, would be something behind the copy
+    os.kill(writer, signal.SIGSTOP)
+    try:
+        shop(blue, 100)
+        halves("reader").start()
+        halves("applier").start().wait_synced(40)
+    finally:
+        os.kill(writer, signal.SIGCONT)
 
 
 def test_a_reader_goes_on_after_an_idle_copy(blue, green, halves, kafka_broker):

@@ -14,6 +14,7 @@ import pytest
 
 from compare import assert_same
 from confirmed import ConfirmedWatch
+from sluice import TABLES_OFTEN
 from wait import pause, wait_until
 
 KV = "create table t(id bigserial primary key, v int, w text)"
@@ -132,7 +133,7 @@ def test_wal_is_let_go(blue, green, make):
 
 def test_P55_dropped_key_raises_an_alarm(blue, green, make):
     blue.sql(KV, "create table other(id int primary key, v int)", "insert into other values (1, 1)")
-    s = make().start()
+    s = make().start(env=TABLES_OFTEN)
     s.wait_synced()
     blue.sql("alter table other drop constraint other_pkey")
     status = s.wait_status(lambda st: [a for a in st["alarms"] if a["code"] == "PG-IDENTITY"], "the alarm PG-IDENTITY", 45)
@@ -147,7 +148,7 @@ def test_P55_dropped_key_raises_an_alarm(blue, green, make):
 
 def test_P55_dropped_key_with_full(blue, green, make):
     blue.sql(KV, "create table other(id int primary key, v int)", "insert into other values (1, 1)")
-    s = make({"source": {"postgresql": {"no_identity": "full"}}}).start()
+    s = make({"source": {"postgresql": {"no_identity": "full"}}}).start(env=TABLES_OFTEN)
     s.wait_synced()
     blue.sql("alter table other drop constraint other_pkey")
     wait_until(lambda: s.alive() and blue.one("select relreplident from pg_class where oid = 'other'::regclass") == "f", 45,
@@ -159,7 +160,7 @@ def test_P55_dropped_key_with_full(blue, green, make):
 
 def test_new_table_blocks_ready(blue, green, make):
     blue.sql(KV)
-    s = make().start()
+    s = make().start(env=TABLES_OFTEN)
     s.wait_synced()
     blue.sql("create table later(id int primary key)", "insert into later values (1)")
     status = s.wait_status(lambda st: "new_tables" in [r["code"] for r in st["ready"]["reasons"]], "the reason new_tables", 45)
@@ -232,7 +233,7 @@ def test_C6_under_every_fault(blue, green, make, proxy_for, blue_cluster, green_
 
     def load():
         with blue.connect() as c:
-            while not over.is_set():
+            while not over.wait(0.005):
                 c.execute("insert into t(v, w) select g, 'w' from generate_series(1, 50) g")
                 c.execute("update t set v = v + 1 where id % 17 = 0")
 

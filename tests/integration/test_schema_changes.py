@@ -6,13 +6,14 @@
 import pytest
 
 from compare import assert_same
+from sluice import TABLES_OFTEN
 from wait import wait_until
 
 KV = "create table t(id bigserial primary key, v int, w text)"
 
 
-def streaming(blue, make, config=None):
-    s = make({"retry": {"breaker": {"pause": "1s"}}, **(config or {})}).start()
+def streaming(blue, make, config=None, env=None):
+    s = make({"retry": {"breaker": {"pause": "1s"}}, **(config or {})}).start(env=env)
     s.wait_synced()
     return s
 
@@ -108,7 +109,7 @@ def test_P22_enum_label_that_green_does_not_know(blue, green, make, change):
 def test_table_is_made_anew(blue, green, make):
     """A published table that is dropped and made again is a new table: not in the publication, reported, never mixed up."""
     blue.sql(KV, "create table other(id int primary key)", "insert into other values (1)")
-    s = streaming(blue, make)
+    s = streaming(blue, make, env=TABLES_OFTEN)
     blue.sql("insert into other values (2)", "drop table other", "create table other(id int primary key, x text)",
              "insert into other values (100, 'new')", "insert into t(v) values (1)")
     s.wait_applied()

@@ -16,7 +16,7 @@ def load_until(db, stop, counter):
     """Transfers and churn while something else happens."""
     c = db.connect()
     i = 0
-    while not stop.is_set():
+    while not stop.wait(0.005):
         i += 1
         c.execute("insert into t(v, w) values (%s, repeat('l', 50))", (i,))
         c.execute("update t set v = v + 1 where id = (select min(id) + %s from t)", (i % 500,))

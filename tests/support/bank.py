@@ -39,7 +39,7 @@ class Bank:
     def transfer(self):
         rng = random.Random(self.seed)
         c = None
-        while not self.stop.is_set():
+        while not self.stop.wait(0.004):
             try:
                 c = c or self.blue.connect()
                 a, b = rng.sample(range(1, ACCOUNTS + 1), 2)

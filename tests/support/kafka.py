@@ -28,6 +28,8 @@ POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0
 </dependencies></project>"""
 TOOLS = {"kafka-topics": "org.apache.kafka.tools.TopicCommand", "kafka-acls": "kafka.admin.AclCommand",
          "kafka-configs": "kafka.admin.ConfigCommand"}
+# programs that live for seconds: what is compiled well is never used
+SHORT = ["java", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]
 LOG4J = """log4j.rootLogger=WARN, out
 log4j.appender.out=org.apache.log4j.ConsoleAppender
 log4j.appender.out.layout=org.apache.log4j.PatternLayout
@@ -105,7 +107,7 @@ class Broker:
         settings["super.users"] = "User:ANONYMOUS"
 
     def java(self, program, *args):
-        done = subprocess.run(["java", "-Xmx128m", "-cp", f"{self.libs}/*", program, *map(str, args)],
+        done = subprocess.run([*SHORT, "-cp", f"{self.libs}/*", program, *map(str, args)],
                               capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -114,9 +116,10 @@ class Broker:
         """A shell script of Kafka's own tools, as an administrator has them in PATH."""
         tools = self.base / "bin"
         tools.mkdir(exist_ok=True)
+        java = " ".join(SHORT)
         for tool, program in TOOLS.items():
             path = tools / f"{tool}.sh"
-            path.write_text(f'#!/bin/sh\nexec java -Xmx128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "{self.libs}/*" {program} "$@"\n')
+            path.write_text(f'#!/bin/sh\nexec {java} -cp "{self.libs}/*" {program} "$@"\n')
             path.chmod(0o755)
         return subprocess.run(["sh", "-e"], input=script, capture_output=True, text=True, timeout=300,
                               env={**os.environ, **environment, "PATH": f"{tools}:{os.environ['PATH']}"})

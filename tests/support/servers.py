@@ -7,6 +7,7 @@ import contextlib
 import glob
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -33,9 +34,15 @@ log_line_prefix = '%m [%p] %q%a '
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below the range from which the kernel takes ports of outgoing connections: there it may be gone before it is used, or
+    while a server that had it is away."""
+    low = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for _ in range(100):
+        port = random.SystemRandom().randrange(10000, max(low, 11000))
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no free port")
 
 
 def default_bindir():

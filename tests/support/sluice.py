@@ -20,6 +20,8 @@ from servers import free_port
 from wait import wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+# the tables are looked at twice a minute; a test that waits for that need not wait so long
+TABLES_OFTEN = {"SLUICE_PERIOD": "source.pg.tables=1000"}
 BINARY = os.environ.get("SLUICE_BINARY", str(ROOT / "build" / "sluice"))
 
 
@@ -46,7 +48,11 @@ class Sluice:
             "retry": {"base": "20ms", "max": "500ms"},
             "cutover": {"hold": "1s"},
             "http": {"listen": f"127.0.0.1:{self.port}"},
+            # a group learns soon that one of its members was killed
+            "transport": {"kafka": {"consumer_properties": {"session.timeout.ms": "3000", "heartbeat.interval.ms": "500"}}},
         }, config or {})
+        if self.config["transport"].get("type") != "kafka":
+            del self.config["transport"]
         self.file = self.dir / "sluice.yaml"
         self.process = None
         self.runs = 0

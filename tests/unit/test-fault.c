@@ -49,7 +49,7 @@ static void abort_kills(void **state)
 	assert_int_equal(WTERMSIG(status), SIGKILL);
 }
 
-static void each_point_is_listed_once(void **state)
+static void each_point_is_listed_up_to_three_times(void **state)
 {
 	char path[64], text[200] = "";
 	int fd;
@@ -59,15 +59,25 @@ static void each_point_is_listed_once(void **state)
 	assert_true(fd >= 0);
 	setenv("SLUICE_FAULT_LIST", path, 1);
 	unsetenv("SLUICE_FAULT");
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 5; i++)
 		assert_false(SLUICE_FAULT_POINT("c.first"));
+	for (int i = 0; i < 2; i++)
 		assert_false(SLUICE_FAULT_POINT("c.second"));
-	}
 	unsetenv("SLUICE_FAULT_LIST");
 	assert_true(read(fd, text, sizeof(text) - 1) > 0);
-	assert_string_equal(text, "c.first\nc.second\n");
+	assert_string_equal(text, "c.first\nc.first\nc.first\nc.second\nc.second\n");
 	close(fd);
 	unlink(path);
+}
+
+static void a_period_is_what_the_environment_says(void **state)
+{
+	assert_int_equal(SLUICE_PERIOD("d.one", 7), 7);
+	setenv("SLUICE_PERIOD", "d.onemore=1,d.one=20,d.two=3", 1);
+	assert_int_equal(SLUICE_PERIOD("d.one", 7), 20);
+	assert_int_equal(SLUICE_PERIOD("d.two", 7), 3);
+	assert_int_equal(SLUICE_PERIOD("d.t", 7), 7);
+	unsetenv("SLUICE_PERIOD");
 }
 
 int main(void)
@@ -75,7 +85,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(error_acts_at_its_hit_only),
 		cmocka_unit_test(abort_kills),
-		cmocka_unit_test(each_point_is_listed_once),
+		cmocka_unit_test(each_point_is_listed_up_to_three_times),
+		cmocka_unit_test(a_period_is_what_the_environment_says),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
@@ -88,6 +99,16 @@ static void a_point_is_nothing(void **state)
 {
 	setenv("SLUICE_FAULT", "a.one:error", 1);
 	assert_false(SLUICE_FAULT_POINT("a.one"));
+}
+
+static void a_period_is_what_the_environment_says(void **state)
+{
+	assert_int_equal(SLUICE_PERIOD("d.one", 7), 7);
+	setenv("SLUICE_PERIOD", "d.onemore=1,d.one=20,d.two=3", 1);
+	assert_int_equal(SLUICE_PERIOD("d.one", 7), 20);
+	assert_int_equal(SLUICE_PERIOD("d.two", 7), 3);
+	assert_int_equal(SLUICE_PERIOD("d.t", 7), 7);
+	unsetenv("SLUICE_PERIOD");
 }
 
 int main(void)

@@ -184,7 +184,7 @@ int monitor_watch(struct pg_source *src, struct source_health *ret, struct error
 	/* the publication is made before the slot: without one there is nothing to compare */
 	if (slot.exists && mono_until_ms(src->next_tables_check, now) == 0) {
 		/* also after a failure: what cannot be read now is looked at again in its turn */
-		src->next_tables_check = mono_add_ms(now, TABLES_CHECK_MS);
+		src->next_tables_check = mono_add_ms(now, SLUICE_PERIOD("source.pg.tables", TABLES_CHECK_MS));
 		if (tables_alarms(src, err) < 0)
 			return -1;
 	}

@@ -31,7 +31,8 @@ struct pg_stream {
 	struct wall heartbeat_at; /* when the server sent it, by its clock */
 	uint64_t messages;	  /* read so far */
 	bool unsent;		  /* a part of a status update is still in libpq's buffer */
-	uint64_t delivered;	  /* newest resume point given out */
+	uint64_t delivered;	  /* newest resume point given out, or where the stream started */
+	bool greeted;		  /* one has been given out */
 	int64_t status_ms;	  /* longest time between status updates */
 	struct mono next_status, last_status, last_heartbeat;
 	bool reply_now;

@@ -114,6 +114,12 @@ static int serve_timers(struct pg_source *src, struct error *err)
 	return 0;
 }
 
+/* the point where a stream starts is told once: a log that has just been begun, or its reader, may not know it */
+static bool is_news(const struct pg_stream *st, uint64_t end)
+{
+	return end > st->delivered || (end == st->delivered && !st->greeted);
+}
+
 static void take_keepalive(struct pg_stream *st, const char *data)
 {
 	uint64_t end = read_u64(data + 1);
@@ -122,7 +128,7 @@ static void take_keepalive(struct pg_stream *st, const char *data)
 		st->received = end;
 	if (data[17])
 		st->reply_now = true;
-	if (!st->decode.in_transaction && end > st->delivered) {
+	if (!st->decode.in_transaction && is_news(st, end)) {
 		st->heartbeat = end;
 		st->heartbeat_at = pg_time_to_wall((int64_t)read_u64(data + 9));
 	}
@@ -166,8 +172,10 @@ static int take_wal(
 		return -1;
 	if (st->decode.in_transaction)
 		st->heartbeat = 0; /* what it said is behind us once this one ends */
-	else if (st->decode.resume > st->delivered)
+	else if (st->decode.resume > st->delivered) {
 		st->delivered = st->decode.resume;
+		st->greeted = true;
+	}
 	return 0;
 }
 
@@ -197,7 +205,7 @@ static void deliver_heartbeat(struct pg_stream *st, struct batch *batch)
 	if (!st->heartbeat || st->decode.in_transaction ||
 		mono_diff_us(now, st->last_heartbeat) < HEARTBEAT_MS * 1000)
 		return;
-	if (st->heartbeat > st->delivered) {
+	if (is_news(st, st->heartbeat)) {
 		beat = arena_alloc(&batch->arena, sizeof(*beat));
 		*beat = (struct record_heartbeat){
 			.resume = { arena_dup(&batch->arena, &wire, sizeof(wire)), sizeof(wire) },
@@ -208,6 +216,7 @@ static void deliver_heartbeat(struct pg_stream *st, struct batch *batch)
 		rec->heartbeat = beat;
 		rec->pos = (struct position){ st->heartbeat, 0 };
 		st->delivered = st->heartbeat;
+		st->greeted = true;
 		st->last_heartbeat = now;
 	}
 	st->heartbeat = 0;

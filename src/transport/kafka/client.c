@@ -104,7 +104,9 @@ rd_kafka_conf_t *kafka_conf(const struct context *ctx, const char *role, struct 
 
 	snprintf(id, sizeof(id), "sluice-%s-%s", ctx->cfg->name, role);
 	rd_kafka_conf_set_log_cb(conf, on_log);
-	if (kafka_conf_list(conf, &cfg->properties, err) == 0 &&
+	/* with several requests in flight the next one would wait for an ack of TCP, 40 ms on Linux */
+	if (kafka_conf_set(conf, "socket.nagle.disable", "true", err) == 0 &&
+		kafka_conf_list(conf, &cfg->properties, err) == 0 &&
 		kafka_conf_set(conf, "bootstrap.servers", cfg->bootstrap_servers, err) == 0 &&
 		kafka_conf_set(conf, "client.id", id, err) == 0 &&
 		kafka_conf_set(conf, "allow.auto.create.topics", "false", err) == 0)

@@ -124,15 +124,16 @@ static int state_read(struct state_kafka *st, struct error *err)
 {
 	struct kafka_range range = { .topic = st->topic };
 	rd_kafka_t *rk = NULL;
-	int r;
+	/* asked by the producer: one that knows no leader yet would let its first message wait for a second */
+	int r = kafka_bounds(st->producer, st->topic, 0, &range.from, &range.to, err);
 
+	if (r != 0 || range.from >= range.to)
+		return r < 0 ? r : 0; /* no topic: nothing was ever stored */
 	if (kafka_reader_client(st->ctx, "state", &rk, err) < 0)
 		return -1;
-	r = kafka_bounds(rk, st->topic, 0, &range.from, &range.to, err);
-	if (r == 0)
-		r = kafka_scan(rk, st->ctx, &range, state_take, st, err);
+	r = kafka_scan(rk, st->ctx, &range, state_take, st, err);
 	rd_kafka_destroy(rk);
-	return r < 0 ? r : 0; /* no topic: nothing was ever stored */
+	return r;
 }
 
 /* value NULL: a tombstone. The lock is held */
