@@ -8,6 +8,7 @@ import pathlib
 import sys
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "support"))
 
@@ -22,6 +23,19 @@ numbers = itertools.count(1)
 LONG = ["test_kill_copy", "test_kill_kafka_sink", "test_kafka_brokers", "test_kill.py", "test_kill_kafka", "test_P13_memory",
         "test_every_step_of_taking_over", "test_missing_acls", "test_ready_under_steady_writes", "test_two_readers_one_log",
         "test_copy_begun_anew", "test_C8_every_way", "test_versions"]
+
+
+class Scheduling(LoadScopeScheduling):
+    """One test after the other to whoever is free, in the order above; three brokers are started by one worker only."""
+
+    def _split_scope(self, nodeid):
+        return "brokers" if "test_kafka_brokers" in nodeid else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)
 
 
 def pytest_collection_modifyitems(items):

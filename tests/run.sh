@@ -109,7 +109,7 @@ run_pytest() { # ARGS...
 	[ ${#dirs[@]} -gt 0 ] || return 0
 	say "${dirs[*]}"
 	export SLUICE_BINARY=$BUILD/asan/sluice ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99 UBSAN_OPTIONS=halt_on_error=1
-	"$ROOT/.venv/bin/python" -m pytest -q -n "${PYTEST_WORKERS:-4}" --dist loadgroup --no-loadscope-reorder --timeout 600 \
+	"$ROOT/.venv/bin/python" -m pytest -q -n "${PYTEST_WORKERS:-4}" --timeout 600 \
 		--durations 20 --junitxml "$report" -p no:cacheprovider "${dirs[@]}" "$@"
 	local code=$?
 	read -r tests failures skipped < <(python3 - "$report" <<-'P'

@@ -10,9 +10,6 @@ from kafka import Brokers
 from wait import wait_until
 
 
-pytestmark = pytest.mark.xdist_group("three brokers")  # one worker has them
-
-
 @pytest.fixture(scope="module")
 def brokers():
     made = Brokers(**{"default.replication.factor": 1})
