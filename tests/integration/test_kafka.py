@@ -226,6 +226,13 @@ def test_E07_hostile_names(blue, green, halves, kind):
              'insert into twin values (1)', 'insert into "TWIN" values (2)', f'insert into "{"n" * 63}" values (3)')
     applier.wait_applied()
     assert_same(blue, green)
+    # two that a stream could not tell apart are refused before anything is done
+    if kind == "json":
+        assert reader.stop() == 0
+        blue.sql('create schema "d.a"', 'create table "d.a".b(id int primary key)', "create schema d",
+                 'create table d."a.b"(id int primary key)')
+        found = reader.command("check")
+        assert found.returncode == 1 and "PG-TABLE-NAME" in found.stdout
 
 
 def test_E09_E10_nothing_for_us_moves_the_position(blue, green, halves, kafka_broker, number):

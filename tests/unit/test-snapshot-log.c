@@ -139,6 +139,7 @@ struct fixture {
 	struct copy copy;
 	struct sink sink;
 	struct log out;
+	struct config cfg;
 	struct context ctx;
 	atomic_bool stop;
 	struct error err;
@@ -153,6 +154,7 @@ static int set_up(void **state)
 	f->sink.state = &f->target.base;
 	f->sink.snapshot = &f->copy.base;
 	f->out = (struct log){ .level = LOG_ERROR };
+	f->ctx.cfg = &f->cfg;
 	f->ctx.log = &f->out;
 	f->ctx.stop = &f->stop;
 	*state = f;

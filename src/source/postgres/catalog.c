@@ -10,11 +10,15 @@
  * that an extension made come with the extension; unlogged and temporary ones are not in the WAL.
  */
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <sluice/fault.h>
 
 #include "postgres.h"
+
+#define NAME_BYTES                                                                                           \
+	64 /* of the server, with the NUL; a build may have more, which are then compared in part */
 
 static const char tables_sql[] =
 	"WITH RECURSIVE tree (root, oid) AS ("
@@ -50,6 +54,39 @@ static char *copy_field(const PGresult *res, int row, int column)
 	if (!copy)
 		abort();
 	return copy;
+}
+
+/* a stream knows a table by "schema.name"; true when two of the selected ones cannot be told apart by it */
+static bool same_joined(const struct source_table *a, const struct source_table *b)
+{
+	size_t a_len = strlen(a->schema), b_len = strlen(b->schema);
+	char one[2 * NAME_BYTES + 2], two[2 * NAME_BYTES + 2];
+
+	if (a_len + strlen(a->name) != b_len + strlen(b->name))
+		return false;
+	snprintf(one, sizeof(one), "%s.%s", a->schema, a->name);
+	snprintf(two, sizeof(two), "%s.%s", b->schema, b->name);
+	return !strcmp(one, two);
+}
+
+int tables_distinct(const struct source_tables *tables, struct error *err)
+{
+	for (uint32_t i = 0; i < tables->n; i++) {
+		const struct source_table *t = &tables->items[i];
+
+		if (!strchr(t->schema, '.') && !strchr(t->name, '.'))
+			continue;
+		for (uint32_t k = 0; k < tables->n; k++) {
+			if (k == i || !same_joined(t, &tables->items[k]))
+				continue;
+			error_set(err, ERROR_CONFIG, "PG-TABLE-NAME",
+				"tables \"%s\".\"%s\" and \"%s\".\"%s\" have the same name once joined by a dot",
+				t->schema, t->name, tables->items[k].schema, tables->items[k].name);
+			return error_remedy(err,
+				"exclude one of them and move it with a stream of its own, or rename it");
+		}
+	}
+	return 0;
 }
 
 int tables_read(PGconn *conn, const struct config_source *cfg, struct source_tables *ret, struct error *err)

@@ -33,6 +33,8 @@ struct source_tables {
 /** tables_read() - every user table that the config selects; partitions only through their root. Free with tables_fini(). */
 int tables_read(PGconn *conn, const struct config_source *cfg, struct source_tables *ret, struct error *err);
 void tables_fini(struct source_tables *tables);
+/** tables_distinct() - 0; negative (CONFIG) where a stream could not tell two of them apart. Pure. */
+int tables_distinct(const struct source_tables *tables, struct error *err);
 struct source_table *tables_find(const struct source_tables *tables, const char *schema, const char *name);
 /** table_identity_statements(), table_grant_statements() - one statement per row, for those members that need it. */
 int table_identity_statements(

@@ -448,7 +448,8 @@ void source_postgres_check(const struct context *ctx, struct finding_list *ret)
 		return;
 	}
 	if (pg_exec(chk.conn, "SET statement_timeout = '10s'", NULL, &err) < 0 ||
-		tables_read(chk.conn, chk.cfg, &chk.tables, &err) < 0)
+		tables_read(chk.conn, chk.cfg, &chk.tables, &err) < 0 ||
+		tables_distinct(&chk.tables, &err) < 0)
 		failed(&chk, &err);
 	check_title(&chk);
 	/* a standby cannot say where its slots are; what it is comes out below */

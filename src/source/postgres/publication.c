@@ -254,7 +254,9 @@ int publication_ensure(const struct context *ctx, PGconn *conn, struct error *er
 		tables_fini(&tables);
 		return error_remedy(err, "check the patterns: schema.table, with * and ?");
 	}
-	r = ensure(ctx, conn, &tables, err);
+	r = tables_distinct(&tables, err);
+	if (r == 0)
+		r = ensure(ctx, conn, &tables, err);
 	tables_fini(&tables);
 	return r;
 }

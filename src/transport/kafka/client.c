@@ -133,9 +133,8 @@ static int producer_defaults(rd_kafka_conf_t *conf, const struct config_kafka *c
 	static const char *const defaults[][2] = {
 		{ "compression.type", "lz4" },
 		/* what is produced in one go travels together; under load batches grow by themselves */
-		{ "linger.ms", "0.2" }, { "batch.num.messages", "10000" },
-		{ "socket.nagle.disable",
-			"true" }, /* with several requests in flight it waits for acks of TCP */
+		{ "linger.ms", "0.2" },
+		{ "batch.num.messages", "10000" },
 	};
 	char max[24];
 
