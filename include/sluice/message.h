@@ -21,6 +21,8 @@
  *   sluice.body       what a mark has instead of a value           marks in layout tables
  *   sluice.exact      values that the envelope cannot hold         rows, JSON only (see json.h)
  *
+ * On the wire a # stands before the JSON of sluice.exact and sluice.body: it is text, to whatever looks into headers.
+ *
  * In layout tables the minor half of a position is twice the ordinal, and one more for the insert that a change of a key
  * ends with.
  */

@@ -8,7 +8,8 @@ import signal
 
 import pytest
 
-from compare import assert_same
+from compare import assert_same, differences
+from debezium import JdbcSink
 from test_kafka import halves  # noqa: F401
 from wait import wait_until
 
@@ -262,3 +263,27 @@ def test_each_step_may_be_the_last(blue, green, halves, kafka_broker, number, po
     wait_applied(applier)
     assert_same(blue, green)
     assert_chained(kafka_broker, topic(number, "t"))
+
+
+def test_the_sink_of_another_program(blue, green, halves, kafka_broker, number):
+    """Debezium's JDBC sink keeps a table from our topic: copy, changes, changes of key, deletes."""
+    columns = "(id int primary key, v bigint, note text, price numeric(10,2), at timestamptz, d date, ok boolean, f float8, j jsonb)"
+    for db in (blue, green):
+        db.sql(f"create table goods{columns}")
+    row = "g * 10000000000, 'n' || g, g / 100.0, '2024-05-06 07:08:09.123456+00'::timestamptz + g * interval '1 day', '2024-02-29', " \
+          "g % 2 = 0, g / 3.0, '{\"a\": 1}'"
+    blue.sql(f"insert into goods select g, {row} from generate_series(1, 200) g")
+    reader, _ = halves(layout="tables", partitions=3, json_schemas="inline")
+    reader.until_synced()
+    sink = JdbcSink(kafka_broker, green, [topic(number, "goods")])
+    try:
+        sink.start()
+        reader.start()
+        blue.sql(f"insert into goods select g, {row} from generate_series(201, 260) g", "update goods set note = null where id % 3 = 0",
+                 "delete from goods where id % 7 = 0", "update goods set id = id + 1000 where id % 10 = 0", "update goods set v = -v")
+        try:
+            wait_until(lambda: not differences(blue, green, ["goods"]), 30, "the sink has all")
+        except AssertionError:
+            raise AssertionError(f"{differences(blue, green, ['goods'])}\n{sink.log()[-3000:]}") from None
+    finally:
+        sink.destroy()

@@ -194,6 +194,15 @@ int kafka_reader_client(const struct context *ctx, const char *role, rd_kafka_t 
 	return client_new(RD_KAFKA_CONSUMER, conf, ret, err);
 }
 
+/* the # in front of a text of ours; see publish.c */
+static void header_unwrap(struct message_header *h)
+{
+	if (h->len && *(const char *)h->value == '#' && !strncmp(h->name, "sluice.", 7)) {
+		h->value = (const char *)h->value + 1;
+		h->len--;
+	}
+}
+
 void message_received(const rd_kafka_message_t *in, struct message *ret)
 {
 	rd_kafka_headers_t *headers = NULL;
@@ -215,6 +224,7 @@ void message_received(const rd_kafka_message_t *in, struct message *ret)
 		if (rd_kafka_header_get_all(headers, i, &h->name, &h->value, &h->len) !=
 			RD_KAFKA_RESP_ERR_NO_ERROR)
 			break;
+		header_unwrap(h);
 		ret->n_headers++;
 	}
 }

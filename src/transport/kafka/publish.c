@@ -164,6 +164,19 @@ int publish_encode(struct writer *w, const struct record *rec, struct codec_outp
 	return w->codec->ops->encode(w->codec, rec, tx, ret, err);
 }
 
+/* Kafka Connect takes JSON in a header apart, and fails where it has no schema for it; behind a # it is text to it */
+static struct codec_slice header_text(struct writer *w, const struct codec_slice *slice)
+{
+	struct codec_slice text = { .at = w->output.len, .len = slice->len + 1, .null = slice->null };
+
+	if (slice->null)
+		return text;
+	buf_grow(&w->output, text.len);
+	buf_putc(&w->output, '#');
+	buf_put(&w->output, w->output.data + slice->at, slice->len);
+	return text;
+}
+
 static void header_put(
 	const struct writer *w, struct message *msg, const char *name, const struct codec_slice *slice)
 {
@@ -176,7 +189,10 @@ void publish_message(struct writer *w, const struct record *rec, const struct co
 	const struct publish_at *at, struct message *ret)
 {
 	struct stamp stamp = stamp_of(w, rec, at);
+	struct codec_slice exact = header_text(w, &out->exact), body = { .null = true };
 
+	if (at->mark)
+		body = header_text(w, &out->value);
 	buf_clear(&w->text);
 	*ret = (struct message){ 0 };
 	stamp_write(&stamp, &w->text, ret);
@@ -184,13 +200,12 @@ void publish_message(struct writer *w, const struct record *rec, const struct co
 		ret->key = w->output.data + out->key.at;
 		ret->key_len = out->key.len;
 	}
-	if (at->mark) {
-		header_put(w, ret, "sluice.body", &out->value);
-	} else if (!out->value.null) {
+	if (!at->mark && !out->value.null) {
 		ret->value = w->output.data + out->value.at;
 		ret->value_len = out->value.len;
 	}
-	header_put(w, ret, "sluice.exact", &out->exact);
+	header_put(w, ret, "sluice.body", &body);
+	header_put(w, ret, "sluice.exact", &exact);
 }
 
 static int encode(struct writer *w, const struct record *rec, struct message *msg, struct error *err)
