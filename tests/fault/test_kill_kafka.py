@@ -84,7 +84,8 @@ def test_stopped_appliers_wake_up(bank, blue, green, half):
     begun(bank, reader, *appliers)
     for _ in range(3):
         epoch = green.one("select max(epoch) from sluice.progress")
-        owner = next(s for s in appliers if re.search(rf"a partition is ours.* epoch={epoch} ", s.log()))
+        claims = [(int(e), s) for s in appliers for e in re.findall(r"a partition is ours.* epoch=(\d+) ", s.log())]
+        owner = max(claims, key=lambda claim: claim[0])[1]
         owner.signal(signal.SIGSTOP)
         wait_until(lambda: green.one("select max(epoch) from sluice.progress") > epoch, 60, "a successor")
         pause(rng.uniform(0.1, 1))

@@ -262,11 +262,15 @@ static int ordered_mismatch(const struct queue_item *item, struct error *err)
 }
 
 /* NOT NULL at the target, and no value for it; a column that the source has no more is no fault of the row */
-static void ordered_not_null(const struct queue *queue, const struct relation *rel, struct error *err)
+static void ordered_not_null(
+	const struct apply *apply, const struct queue *queue, const struct relation *rel, struct error *err)
 {
+	bool letters = apply->sink->cfg->apply.on_error == ON_ERROR_DEAD_LETTER;
+
 	if (strcmp(queue->sqlstate, "23502") != 0 || !*queue->column)
 		return;
-	if (relation_column(rel, queue->column) < 0)
+	/* who wants dead letters gets the row there, whole */
+	if (!letters && relation_column(rel, queue->column) < 0)
 		error_set(err, ERROR_SCHEMA, "PG-COLUMN-DROPPED",
 			"column %s of %s.%s is NOT NULL in the target, and the source does not have it",
 			queue->column, rel->schema, rel->name);
@@ -289,7 +293,7 @@ int ordered_error(struct apply *apply, struct error *err)
 	else
 		ordered_mismatch(item, err);
 	if (queue->error_seen && rec && rec->rel)
-		ordered_not_null(queue, rec->rel, err);
+		ordered_not_null(apply, queue, rec->rel, err);
 	if (rec && rec->rel)
 		error_where(err, "%s.%s %s at %" PRIX64 "/%" PRIX64 " (%" PRIu64 ")", rec->rel->schema,
 			rec->rel->name, record_op_to_string(rec->op), rec->pos.major >> 32,
