@@ -197,11 +197,32 @@ static void test_K04_a_producer_that_turns_fatal(void **state)
 	expect_content(k, "shop.changes", "1FXBIC2FXBIC");
 }
 
+/* K05: a leader that has died is not waited for longer than was said */
+static void test_K05_a_dead_leader_is_given_up(void **state)
+{
+	struct kafka *k = *state;
+	struct error err = ERROR_INIT;
+	struct mono began;
+	rd_kafka_t *rk = NULL;
+	int64_t end = -1;
+
+	assert_int_equal(kafka_reader_client(&k->ctx, "test", &rk, &err), 0);
+	assert_int_equal(kafka_offset(rk, "shop.changes", 0, RD_KAFKA_OFFSET_END, LIMIT_MS, &end), 0);
+	assert_int_equal(end, 0);
+	rd_kafka_mock_broker_set_down(k->mock, 1);
+	began = mono_now();
+	assert_int_not_equal(kafka_offset(rk, "shop.changes", 0, RD_KAFKA_OFFSET_END, 300, &end), 0);
+	assert_true(mono_diff_us(mono_now(), began) < LIMIT_MS * 1000);
+	rd_kafka_mock_broker_set_up(k->mock, 1);
+	rd_kafka_destroy(rk);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		kafka_test(test_K07_a_message_that_a_broker_refuses),
 		kafka_test(test_K08_a_message_that_is_too_large),
+		kafka_test(test_K05_a_dead_leader_is_given_up),
 		kafka_test(test_K06_not_enough_replicas_is_waited_for),
 		kafka_test(test_K02_a_slow_broker_is_waited_for),
 		kafka_test(test_K03_errors_that_pass),

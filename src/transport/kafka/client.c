@@ -255,12 +255,30 @@ struct codec *kafka_codec(const struct context *ctx, const char *database)
 	});
 }
 
+rd_kafka_resp_err_t kafka_offset(
+	rd_kafka_t *rk, const char *topic, int32_t partition, int64_t which, int timeout_ms, int64_t *ret)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+	rd_kafka_resp_err_t code;
+
+	rd_kafka_topic_partition_list_add(list, topic, partition)->offset = which;
+	code = rd_kafka_offsets_for_times(rk, list, timeout_ms);
+	if (!code)
+		code = list->elems[0].err;
+	if (!code)
+		*ret = list->elems[0].offset;
+	rd_kafka_topic_partition_list_destroy(list);
+	return code;
+}
+
 int kafka_bounds(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t *ret_low, int64_t *ret_high,
 	struct error *err)
 {
 	rd_kafka_resp_err_t code =
-		rd_kafka_query_watermark_offsets(rk, topic, partition, ret_low, ret_high, KAFKA_REQUEST_MS);
+		kafka_offset(rk, topic, partition, RD_KAFKA_OFFSET_BEGINNING, KAFKA_REQUEST_MS, ret_low);
 
+	if (!code)
+		code = kafka_offset(rk, topic, partition, RD_KAFKA_OFFSET_END, KAFKA_REQUEST_MS, ret_high);
 	if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
 		code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
 		return 1;

@@ -318,8 +318,8 @@ static void consumer_hasten(struct consumer *c)
 		return;
 	c->last_hasten = now;
 	c->most_waiting = waiting;
-	rd_kafka_query_watermark_offsets(
-		c->rk, feed->partition.topic, feed->partition.id, &low, &high, HASTEN_WAIT_MS);
+	kafka_offset(
+		c->rk, feed->partition.topic, feed->partition.id, RD_KAFKA_OFFSET_END, HASTEN_WAIT_MS, &high);
 }
 
 /* one message or event. Return: 0, NOTHING = none within the time, negative */

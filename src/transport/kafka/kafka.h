@@ -54,6 +54,14 @@ rd_kafka_headers_t *kafka_headers(const struct message *msg);
 /** kafka_codec() - the codec that the config names. database: the source's, for who writes; "" for who reads. */
 struct codec *kafka_codec(const struct context *ctx, const char *database);
 
+/**
+ * kafka_offset() - RD_KAFKA_OFFSET_BEGINNING or RD_KAFKA_OFFSET_END of a partition, as a number. Not
+ * rd_kafka_query_watermark_offsets(): before librdkafka 2.3 it waits for a leader that has died until that one is back, whatever
+ * time it is given.
+ * Blocks: up to timeout_ms. Return: the client's own word.
+ */
+rd_kafka_resp_err_t kafka_offset(
+	rd_kafka_t *rk, const char *topic, int32_t partition, int64_t which, int timeout_ms, int64_t *ret);
 /** kafka_bounds() - first offset and the one behind the last of a partition. Blocks: up to KAFKA_REQUEST_MS. Return: 0; 1 = there
  * is no such topic or partition; negative. */
 int kafka_bounds(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t *ret_low, int64_t *ret_high,
