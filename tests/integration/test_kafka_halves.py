@@ -67,7 +67,8 @@ def test_lag_from_end_to_end_on_both_sides(blue, green, halves, kafka_broker):
     status = reader.wait_status(lambda s: s["transport"]["reader"]["seconds"] == 0, "the reader has kept up")
     assert status["lag"]["seconds"] is None and status["transport"]["applier"]["seconds"] is None
     assert math.isnan(reader.metric("lag_seconds"))
-    applier = halves("applier").start()
+    # it keeps its partition while it is stopped, or cut off
+    applier = halves("applier", kafka={"consumer_properties": {"session.timeout.ms": "45000"}}).start()
     same(blue, green)
     blue.sql(CHANGE)
     same(blue, green)
