@@ -136,7 +136,7 @@ def test_K01_K09_broker_away(blue, green, halves, own_broker):
     broker.kill9()
     before = reader.confirmed_lsn()
     blue.sql("update t set v = v + 1")
-    wait_until(lambda: (s := reader.status()) and (s["lag"]["bytes"] or s["state"]["name"] == "retrying"), 60,
+    wait_until(lambda: (s := reader.status()) and (s["transport"]["reader"]["bytes"] or s["state"]["name"] == "retrying"), 60,
                "the reader knows that what it reads does not arrive")
     assert reader.confirmed_lsn() <= before + 16 * 1024 * 1024
     broker.start()
