@@ -12,35 +12,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sluice/fnv1a.h>
 #include <sluice/relation.h>
-
-static uint64_t hash_bytes(uint64_t hash, const void *data, size_t len)
-{
-	const uint8_t *p = data;
-
-	for (size_t i = 0; i < len; i++)
-		hash = (hash ^ p[i]) * 0x100000001B3u;
-	return hash;
-}
 
 static uint64_t fingerprint(const struct relation *rel)
 {
-	uint64_t hash = 0xCBF29CE484222325u;
+	uint64_t hash = FNV1A_BASIS;
 	uint8_t identity = (uint8_t)rel->identity;
 
-	hash = hash_bytes(hash, rel->schema, strlen(rel->schema) + 1);
-	hash = hash_bytes(hash, rel->name, strlen(rel->name) + 1);
-	hash = hash_bytes(hash, &identity, 1);
+	hash = fnv1a(hash, rel->schema, strlen(rel->schema) + 1);
+	hash = fnv1a(hash, rel->name, strlen(rel->name) + 1);
+	hash = fnv1a(hash, &identity, 1);
 	for (uint32_t i = 0; i < rel->n_columns; i++) {
 		const struct column *column = &rel->columns[i];
 		uint8_t key = column->key;
 
-		hash = hash_bytes(hash, column->name, strlen(column->name) + 1);
-		hash = hash_bytes(hash, &column->type_oid, sizeof(column->type_oid));
-		hash = hash_bytes(hash, &column->type_modifier, sizeof(column->type_modifier));
-		hash = hash_bytes(hash, &key, 1);
+		hash = fnv1a(hash, column->name, strlen(column->name) + 1);
+		hash = fnv1a(hash, &column->type_oid, sizeof(column->type_oid));
+		hash = fnv1a(hash, &column->type_modifier, sizeof(column->type_modifier));
+		hash = fnv1a(hash, &key, 1);
 		if (column->facts)
-			hash = hash_bytes(hash, &column->facts->number, sizeof(column->facts->number));
+			hash = fnv1a(hash, &column->facts->number, sizeof(column->facts->number));
 	}
 	return hash ? hash : 1; /* 0 means "no relation" where a fingerprint stands alone */
 }

@@ -10,19 +10,11 @@
 #include <stdio.h>
 
 #include <sluice/fault.h>
+#include <sluice/fnv1a.h>
 #include <sluice/state.h>
 
 #define PIECE_BYTES ((size_t)512 * 1024)
 #define KEY_BYTES   128
-
-static uint64_t hash(const uint8_t *data, size_t len)
-{
-	uint64_t h = 14695981039346656037u; /* FNV-1a */
-
-	for (size_t i = 0; i < len; i++)
-		h = (h ^ data[i]) * 1099511628211u;
-	return h;
-}
 
 static const char *piece_key(char out[KEY_BYTES], const char *key, unsigned i)
 {
@@ -45,7 +37,7 @@ int state_set_large(struct state *state, const char *key, const void *value, siz
 			return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point state.piece");
 		at += piece;
 	}
-	snprintf(head, sizeof(head), "%u %zu %016" PRIx64, n, len, hash(bytes, len));
+	snprintf(head, sizeof(head), "%u %zu %016" PRIx64, n, len, fnv1a(FNV1A_BASIS, bytes, len));
 	return state_set(state, key, head, strlen(head), err);
 }
 
@@ -66,7 +58,7 @@ int state_get_large(struct state *state, const char *key, struct buf *ret, struc
 		if (r == 0)
 			buf_put(ret, piece.data, piece.len);
 	}
-	if (r == 0 && (ret->len != len || hash(ret->data, ret->len) != sum))
+	if (r == 0 && (ret->len != len || fnv1a(FNV1A_BASIS, ret->data, ret->len) != sum))
 		r = STATE_MISSING;
 	buf_fini(&piece);
 	return r;

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include <sluice/fault.h>
+#include <sluice/fnv1a.h>
 #include <sluice/postgres_tool.h>
 
 #include "load.h"
@@ -141,15 +142,6 @@ static bool attaches_identity(const struct script *script, const struct script_i
 	return false;
 }
 
-static uint64_t hash(const char *data, size_t len)
-{
-	uint64_t h = 14695981039346656037u; /* FNV-1a */
-
-	for (size_t i = 0; i < len; i++)
-		h = (h ^ (uint8_t)data[i]) * 1099511628211u;
-	return h;
-}
-
 static void make_task(struct task *task, const struct script_item *item, enum stage stage)
 {
 	*task = (struct task){ .sql = item->sql, .len = item->sql_len, .optional = stage == STAGE_FOREIGN };
@@ -159,7 +151,7 @@ static void make_task(struct task *task, const struct script_item *item, enum st
 		task->in_order = true;
 	task->shared = stage == STAGE_INDEX && script_is(item, "INDEX") && !script_has(item, "ALTER TABLE");
 	snprintf(task->mark, sizeof(task->mark), "snapshot/post/%016llx",
-		(unsigned long long)hash(item->sql, item->sql_len));
+		(unsigned long long)fnv1a(FNV1A_BASIS, item->sql, item->sql_len));
 	snprintf(task->what, sizeof(task->what), "%.*s %.*s", (int)item->type_len, item->type,
 		(int)item->name_len, item->name);
 }

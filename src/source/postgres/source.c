@@ -22,6 +22,7 @@
 #include <stdlib.h>
 
 #include <sluice/fault.h>
+#include <sluice/fnv1a.h>
 
 #include "postgres.h"
 #include "snapshot.h"
@@ -46,13 +47,10 @@ int source_pg_connect(
 /* the lease's key: a hash of our name, stable over versions */
 static int64_t lease_key(const char *name)
 {
-	uint64_t hash = 0xCBF29CE484222325u;
 	char text[64];
 
 	snprintf(text, sizeof(text), "sluice:%s", name);
-	for (const char *p = text; *p; p++)
-		hash = (hash ^ (uint8_t)*p) * 0x100000001B3u;
-	return (int64_t)hash;
+	return (int64_t)fnv1a(FNV1A_BASIS, text, strlen(text));
 }
 
 static int take_lease(struct pg_source *src, struct error *err)

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sluice/fnv1a.h>
+
 #include "topics.h"
 
 #define MESSAGE_BYTES (1024 * 1024) /* of the producer, unless configured */
@@ -41,18 +43,16 @@ static void put_part(const char *part, char *out, size_t size, size_t *at)
 void topic_name(const char *prefix, const char *schema, const char *table, char ret[TOPIC_MAX])
 {
 	char text[4 * TOPIC_MAX];
-	uint64_t hash = 0xCBF29CE484222325u;
 	size_t at = (size_t)snprintf(text, TOPIC_MAX, "%s.", prefix);
 
 	put_part(schema, text, sizeof(text), &at);
 	text[at++] = '.';
 	put_part(table, text, sizeof(text), &at);
-	for (const char *p = text; *p; p++)
-		hash = (hash ^ (uint8_t)*p) * 0x100000001B3u;
 	if (at < TOPIC_MAX)
 		memcpy(ret, text, at + 1);
 	else
-		snprintf(ret, TOPIC_MAX, "%.230s_h%016llx", text, (unsigned long long)hash);
+		snprintf(ret, TOPIC_MAX, "%.230s_h%016llx", text,
+			(unsigned long long)fnv1a(FNV1A_BASIS, text, at));
 }
 
 void topic_set(const struct config *cfg, struct topic_set *ret)
