@@ -8,7 +8,9 @@
  * points into the batch's arena, so decoding copies nothing per column.
  */
 
+#include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 enum value_state {
 	VALUE_ABSENT = 0,
@@ -29,5 +31,14 @@ struct value {
 	uint8_t format;	  /* enum value_format */
 	uint16_t subtype; /* VALUE_BSON: the BSON type byte; else 0 */
 };
+
+/** value_equal() - the same state and, when present, the same bytes in the same form. Pure. */
+static inline bool value_equal(const struct value *a, const struct value *b)
+{
+	if (a->state != b->state)
+		return false;
+	return a->state != VALUE_PRESENT ||
+	       (a->format == b->format && a->len == b->len && (!a->len || !memcmp(a->data, b->data, a->len)));
+}
 
 const char *value_state_to_string(enum value_state state);

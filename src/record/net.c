@@ -176,12 +176,6 @@ static uint64_t hash_bytes(uint64_t hash, const void *data, size_t len)
 	return hash;
 }
 
-static bool same_value(const struct value *a, const struct value *b)
-{
-	return a->state == b->state && a->format == b->format && a->len == b->len &&
-	       (!a->len || memcmp(a->data, b->data, a->len) == 0);
-}
-
 static bool has_key(const struct relation *rel)
 {
 	return rel->n_keys && rel->n_keys <= MAX_KEYS && rel->identity != IDENTITY_FULL &&
@@ -251,7 +245,7 @@ static struct slot *slot_find(
 
 		if (slot->hash != hash || slot->table != table)
 			continue;
-		for (k = 0; k < n && same_value(&slot->key[k], &key[k]);)
+		for (k = 0; k < n && value_equal(&slot->key[k], &key[k]);)
 			k++;
 		if (k == n)
 			return slot;
@@ -351,7 +345,7 @@ static bool key_changes(const struct table *table, const struct record *rec)
 		uint32_t column = table->key_columns[i];
 
 		if (rec->after[column].state != VALUE_ABSENT &&
-			!same_value(&rec->before[column], &rec->after[column]))
+			!value_equal(&rec->before[column], &rec->after[column]))
 			return true;
 	}
 	return false;

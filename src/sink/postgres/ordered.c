@@ -45,12 +45,6 @@ bool apply_key(struct apply *apply, const struct target *target, const struct re
 	return true;
 }
 
-static bool value_equal(const struct value *a, const struct value *b)
-{
-	return a->state == b->state && a->len == b->len && a->format == b->format &&
-	       (!a->len || !memcmp(a->data, b->data, a->len));
-}
-
 /* does the record give the row another key than apply->key? */
 static bool key_changes(const struct apply *apply, const struct target *target, const struct record *rec)
 {

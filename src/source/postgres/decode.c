@@ -174,13 +174,6 @@ static bool take_tuple(const struct relation *rel, const struct pgoutput_tuple *
 	return absent;
 }
 
-static bool same_value(const struct value *a, const struct value *b)
-{
-	if (a->state != b->state)
-		return false;
-	return a->state != VALUE_PRESENT || (a->len == b->len && !memcmp(a->data, b->data, a->len));
-}
-
 /* what an old tuple tells beside itself: did the key change, and the values that the new one leaves out */
 static void compare_tuples(struct record *rec, bool *absent)
 {
@@ -198,7 +191,7 @@ static void compare_tuples(struct record *rec, bool *absent)
 	for (uint32_t i = 0; i < rel->n_columns; i++) {
 		/* an absent key column of the new row was not touched */
 		if (rel->columns[i].key && rec->after[i].state != VALUE_ABSENT &&
-			!same_value(&rec->before[i], &rec->after[i])) {
+			!value_equal(&rec->before[i], &rec->after[i])) {
 			rec->flags |= RECORD_KEY_CHANGED;
 			return;
 		}

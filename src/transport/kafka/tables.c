@@ -98,20 +98,13 @@ static int put_one(struct writer *w, struct route *route, const struct record *r
 	return r == TRANSPORT_FULL ? 0 : r; /* it goes before the next record */
 }
 
-static bool same_value(const struct value *a, const struct value *b)
-{
-	if (a->state != b->state)
-		return false;
-	return a->state != VALUE_PRESENT || (a->len == b->len && !memcmp(a->data, b->data, a->len));
-}
-
 static bool key_changed(const struct relation *rel, const struct record *rec)
 {
 	if (rec->op != RECORD_UPDATE || !rec->before)
 		return false;
 	for (uint32_t i = 0; i < rel->n_columns; i++) {
 		if (rel->columns[i].key && rec->after[i].state != VALUE_ABSENT &&
-			!same_value(&rec->before[i], &rec->after[i]))
+			!value_equal(&rec->before[i], &rec->after[i]))
 			return true;
 	}
 	return false;
