@@ -122,10 +122,13 @@ static void beat_reached(struct consumer *c, struct feed *feed)
 /* a look at the topic of heartbeats, now and then. Return: 0, negative */
 static int consumer_beats(struct consumer *c, struct error *err)
 {
-	struct mono now = mono_now();
+	struct mono now;
 	int r = 0;
 
-	if (!c->fill.frames || mono_diff_us(now, c->last_beats) < BEATS_MS * 1000)
+	if (!c->fill.frames)
+		return 0;
+	now = mono_now();
+	if (mono_diff_us(now, c->last_beats) < BEATS_MS * 1000)
 		return 0;
 	c->last_beats = now;
 	if (!c->beats.rk)

@@ -155,10 +155,14 @@ static struct stamp stamp_of(const struct writer *w, const struct record *rec, c
 
 int publish_encode(struct writer *w, const struct record *rec, struct codec_output *ret, struct error *err)
 {
-	/* a copied row is of no transaction: its time is that of reading it */
-	struct codec_transaction now = { .commit_time = wall_now() };
-	const struct codec_transaction *tx = w->in_tx ? &w->tx : rec->op == RECORD_READ ? &now : NULL;
+	const struct codec_transaction *tx = w->in_tx ? &w->tx : NULL;
+	struct codec_transaction read = { 0 };
 
+	/* a copied row is of no transaction: its time is that of reading it */
+	if (!tx && rec->op == RECORD_READ) {
+		read.commit_time = wall_now();
+		tx = &read;
+	}
 	buf_clear(&w->output);
 	*ret = (struct codec_output){ .out = &w->output };
 	return w->codec->ops->encode(w->codec, rec, tx, ret, err);

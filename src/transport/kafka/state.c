@@ -63,6 +63,13 @@ static void message_key(const struct state_kafka *st, const char *key, struct bu
 	buf_putc(out, '}');
 }
 
+/* what the keys begin with that begin with prefix */
+static void message_prefix(const struct state_kafka *st, const char *prefix, struct buf *out)
+{
+	message_key(st, prefix, out);
+	out->len -= 2; /* the closing quote and brace */
+}
+
 static struct entry *entry_find(struct state_kafka *st, const char *key, size_t len)
 {
 	for (uint32_t i = 0; i < st->n; i++) {
@@ -207,8 +214,7 @@ static int state_kafka_remove(struct state *base, const char *prefix, struct err
 	_cleanup_(buf_freep) struct buf name = BUF_INIT;
 	int r = 0;
 
-	message_key(st, prefix, &name);
-	name.len -= 2; /* the closing quote and brace */
+	message_prefix(st, prefix, &name);
 	pthread_mutex_lock(&st->lock);
 	for (uint32_t i = 0; r == 0 && i < st->n; i++) {
 		const struct entry *entry = &st->entries[i];
@@ -228,8 +234,7 @@ int state_kafka_each(struct state *base, const char *prefix,
 	_cleanup_(buf_freep) struct buf value = BUF_INIT;
 	int r = 0;
 
-	message_key(st, prefix, &name);
-	name.len -= 2; /* the closing quote and brace */
+	message_prefix(st, prefix, &name);
 	pthread_mutex_lock(&st->lock);
 	for (uint32_t i = 0; r == 0 && i < st->n; i++) {
 		const struct entry *entry = &st->entries[i];

@@ -165,31 +165,17 @@ static struct position tail_position(const struct tail *tail)
 	return tail->last;
 }
 
-/* identity is "system/database" */
-static struct codec *writer_codec(const struct writer *w)
-{
-	const struct config_kafka *cfg = &w->ctx->cfg->transport.kafka;
-	const char *slash = strchr(w->identity, '/');
-
-	if (cfg->format == KAFKA_BINARY)
-		return codec_binary_new();
-	return codec_json_new(&(struct codec_json_options){
-		.version = SLUICE_VERSION,
-		.prefix = cfg->prefix,
-		.database = slash ? slash + 1 : "",
-		.schemas = (enum json_schemas)cfg->json_schemas,
-	});
-}
-
 static int writer_open(
 	struct transport_writer *t, const char *identity, struct transport_tail *ret, struct error *err)
 {
 	struct writer *w = of(t);
+	const char *slash;
 
 	if (SLUICE_FAULT_POINT("transport.kafka.writer"))
 		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point transport.kafka.writer");
 	snprintf(w->identity, sizeof(w->identity), "%s", identity);
-	w->codec = writer_codec(w);
+	slash = strchr(identity, '/'); /* "system/database" */
+	w->codec = kafka_codec(w->ctx, slash ? slash + 1 : "");
 	if (writer_take_over(w, err) < 0)
 		return -1;
 	if (w->tables && routes_begin(w, err) < 0)
@@ -270,6 +256,14 @@ static int writer_send(struct transport_writer *t, struct batch *batch, struct e
 	return writer_fail(w, err);
 }
 
+/* a reader that was stopped; see invariant 4 */
+static int writer_stalled(struct error *err)
+{
+	return error_set(err, ERROR_TRANSIENT, "KAFKA-STALLED",
+		"the reader has not run for more than %d s: whether the log is still ours has to be seen",
+		STALL_MS / 1000);
+}
+
 static int writer_watch(struct writer *w, struct error *err)
 {
 	struct mono now = mono_now(), since = w->last_ack;
@@ -278,9 +272,7 @@ static int writer_watch(struct writer *w, struct error *err)
 
 	w->last_poll = now;
 	if (stalled)
-		return error_set(err, ERROR_TRANSIENT, "KAFKA-STALLED",
-			"the reader has not run for more than %d s: whether the log is still ours has to be seen",
-			STALL_MS / 1000);
+		return writer_stalled(err);
 	if (w->first_ticket == w->next_ticket || !oldest->sent.us)
 		return 0;
 	if (oldest->sent.us > since.us)
@@ -337,9 +329,7 @@ static int out_wait(struct writer *w, const atomic_bool *cancel, struct mono *la
 	if (cancel && atomic_load(cancel))
 		return error_set(err, ERROR_TRANSIENT, "STOPPED", "stopped");
 	if (mono_diff_us(now, *last) > STALL_MS * INT64_C(1000))
-		return error_set(err, ERROR_TRANSIENT, "KAFKA-STALLED",
-			"the reader has not run for more than %d s: whether the log is still ours has to be seen",
-			STALL_MS / 1000);
+		return writer_stalled(err);
 	*last = now;
 	return writer_serve(w, TURN_MS, err);
 }
