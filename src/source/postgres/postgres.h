@@ -31,8 +31,7 @@ struct pg_stream {
 	struct wall heartbeat_at; /* when the server sent it, by its clock */
 	uint64_t messages;	  /* read so far */
 	bool unsent;		  /* a part of a status update is still in libpq's buffer */
-	uint64_t delivered;	  /* newest resume point given out, or where the stream started */
-	bool greeted;		  /* one has been given out */
+	uint64_t delivered;	  /* newest resume point given out */
 	int64_t status_ms;	  /* longest time between status updates */
 	struct mono next_status, last_status, last_heartbeat;
 	bool reply_now;
@@ -40,6 +39,7 @@ struct pg_stream {
 	struct mono window;
 	uint64_t window_messages;
 	bool fast, dry;
+	bool plain;	/* not encrypted: what poll() does not see is not there */
 	bool local;	/* the server is on this machine */
 	bool streaming; /* the server has accepted START_REPLICATION */
 };

@@ -114,12 +114,6 @@ static int serve_timers(struct pg_source *src, struct error *err)
 	return 0;
 }
 
-/* the point where a stream starts is told once: a log that has just been begun, or its reader, may not know it */
-static bool is_news(const struct pg_stream *st, uint64_t end)
-{
-	return end > st->delivered || (end == st->delivered && !st->greeted);
-}
-
 static void take_keepalive(struct pg_stream *st, const char *data)
 {
 	uint64_t end = read_u64(data + 1);
@@ -128,7 +122,7 @@ static void take_keepalive(struct pg_stream *st, const char *data)
 		st->received = end;
 	if (data[17])
 		st->reply_now = true;
-	if (!st->decode.in_transaction && is_news(st, end)) {
+	if (!st->decode.in_transaction && end > st->delivered) {
 		st->heartbeat = end;
 		st->heartbeat_at = pg_time_to_wall((int64_t)read_u64(data + 9));
 	}
@@ -172,10 +166,8 @@ static int take_wal(
 		return -1;
 	if (st->decode.in_transaction)
 		st->heartbeat = 0; /* what it said is behind us once this one ends */
-	else if (st->decode.resume > st->delivered) {
+	else if (st->decode.resume > st->delivered)
 		st->delivered = st->decode.resume;
-		st->greeted = true;
-	}
 	return 0;
 }
 
@@ -205,7 +197,7 @@ static void deliver_heartbeat(struct pg_stream *st, struct batch *batch)
 	if (!st->heartbeat || st->decode.in_transaction ||
 		mono_diff_us(now, st->last_heartbeat) < HEARTBEAT_MS * 1000)
 		return;
-	if (is_news(st, st->heartbeat)) {
+	if (st->heartbeat > st->delivered) {
 		beat = arena_alloc(&batch->arena, sizeof(*beat));
 		*beat = (struct record_heartbeat){
 			.resume = { arena_dup(&batch->arena, &wire, sizeof(wire)), sizeof(wire) },
@@ -216,7 +208,6 @@ static void deliver_heartbeat(struct pg_stream *st, struct batch *batch)
 		rec->heartbeat = beat;
 		rec->pos = (struct position){ st->heartbeat, 0 };
 		st->delivered = st->heartbeat;
-		st->greeted = true;
 		st->last_heartbeat = now;
 	}
 	st->heartbeat = 0;
@@ -250,7 +241,8 @@ static int drain(struct pg_source *src, struct batch *batch, struct error *err)
 	return 0;
 }
 
-static void wait_readable(struct pg_stream *st, bool socket, int timeout_ms)
+/* whether the server has sent something, or hung up */
+static bool wait_readable(struct pg_stream *st, bool socket, int timeout_ms)
 {
 	/* without a batch a heartbeat that is due cannot be delivered: nothing to wake up for */
 	int timer_ms = mono_until_ms(next_timer(st, socket), mono_now());
@@ -260,15 +252,23 @@ static void wait_readable(struct pg_stream *st, bool socket, int timeout_ms)
 	};
 	eventfd_t n;
 
-	if (poll(fds, socket ? 2 : 1, timer_ms < timeout_ms ? timer_ms : timeout_ms) > 0 && fds[0].revents)
+	if (poll(fds, socket ? 2 : 1, timer_ms < timeout_ms ? timer_ms : timeout_ms) <= 0)
+		return false;
+	if (fds[0].revents)
 		eventfd_read(st->wake_fd, &n);
+	return socket && fds[1].revents;
 }
 
-/* what the socket holds right now, into the batch; 1 = it holds no more, 0 = the batch is full or the time is over */
+/*
+ * What the socket holds right now, into the batch. An encrypted connection may hold the rest of a message where poll() does not
+ * see it: libpq makes room for that message when it has seen its beginning, so the second try finds it.
+ * Return: 1 = it holds no more, 0 = the batch is full or the time is over
+ */
 static int read_available(struct pg_source *src, struct batch *batch, struct mono until, struct error *err)
 {
 	struct pg_stream *st = &src->stream;
 	uint64_t seen;
+	uint32_t empty = 0;
 	int r;
 
 	do {
@@ -285,8 +285,9 @@ static int read_available(struct pg_source *src, struct batch *batch, struct mon
 		/* transactions that are skipped fill no batch: the server must hear of us, the caller get his turn */
 		if (serve_timers(src, err) < 0)
 			return -1;
-	} while (st->messages != seen && mono_until_ms(until, mono_now()) > 0);
-	return st->messages == seen;
+		empty = st->messages == seen ? empty + 1 : 0;
+	} while (empty < (st->plain ? 1 : 2) && mono_until_ms(until, mono_now()) > 0);
+	return empty > 0;
 }
 
 /* how much the socket must hold before poll() calls it readable; where the system ignores that, it is readable at once */
@@ -345,11 +346,10 @@ int stream_read(struct pg_source *src, struct batch *batch, int timeout_ms, stru
 		return serve_timers(src, err) < 0 ? -1 : SOURCE_IDLE;
 	}
 	gather(st, now);
-	r = read_available(src, batch, until, err);
-	if (r == 1 && batch->n_records == before) {
-		wait_readable(st, true, timeout_ms);
+	/* a quiet stream's socket was found empty just now: poll() says when that changes */
+	r = st->dry && !st->fast && st->plain ? 1 : read_available(src, batch, until, err);
+	if (r == 1 && batch->n_records == before && wait_readable(st, true, timeout_ms))
 		r = read_available(src, batch, until, err);
-	}
 	if (r < 0)
 		return r;
 	st->dry = r == 1;
@@ -431,6 +431,7 @@ int stream_start(struct pg_source *src, uint64_t stored, int wake_fd, struct err
 		return stream_error(src, res, err);
 	PQsetnonblocking(st->conn, 1);
 	set_window(st);
+	st->plain = !PQsslInUse(st->conn) && !PQgssEncInUse(st->conn);
 	st->streaming = true;
 	return 0;
 }
