@@ -9,6 +9,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* of message.max.bytes: how far a reader looks back at its start rests on it, and how much memory it takes */
+#define KAFKA_MESSAGE_BYTES_MAX (64 * 1024 * 1024)
+
 /**
  * kafka_property_check() - whether a property may be passed through.
  * @why: filled with the reason when it may not; never holds the value.

@@ -125,6 +125,12 @@ def test_K29_a_stopped_reader_wakes_behind_the_fence_of_a_dead_one(blue, green, 
     assert_chain(kafka_broker, number)
 
 
+def limit(broker, number, size):
+    resource = ConfigResource(ResourceType.TOPIC, f"w{number}.changes", incremental_configs=[
+        ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)])
+    broker.admin.incremental_alter_configs([resource])[resource].result(30)
+
+
 def test_K07_a_broker_that_takes_less_than_the_client(blue, green, halves, kafka_broker, number):
     blue.sql("create table t(id bigint primary key, w text)", "insert into t values (1, 'small')")
     reader, applier = halves("reader"), halves("applier")
@@ -132,12 +138,7 @@ def test_K07_a_broker_that_takes_less_than_the_client(blue, green, halves, kafka
     applier.start()
     applier.wait_synced()
 
-    def limit(size):
-        resource = ConfigResource(ResourceType.TOPIC, f"w{number}.changes", incremental_configs=[
-            ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)])
-        kafka_broker.admin.incremental_alter_configs([resource])[resource].result(30)
-
-    limit(20000)
+    limit(kafka_broker, number, 20000)
     with blue.connect() as c:
         for i in range(500):
             c.execute("insert into t values (%s, 'small')", (100 + i,))
@@ -145,7 +146,7 @@ def test_K07_a_broker_that_takes_less_than_the_client(blue, green, halves, kafka
                 c.execute("insert into t select 7, string_agg(md5(g::text), '') from generate_series(1, 2000) g")
     assert reader.wait_exit(60) == 65
     assert "max.message.bytes" in reader.log() and "public.t" in reader.log()
-    limit(1048588)
+    limit(kafka_broker, number, 1048588)
     reader.start()
     applier.wait_applied()
     assert_same(blue, green)
@@ -164,6 +165,15 @@ def test_K08_a_record_that_the_client_does_not_send(blue, green, halves, kafka_b
     assert "KAFKA-MSG-SIZE-TOO" in log and "public.t, position" in log and "message.max.bytes" in log
     assert "secret-" not in log
     assert applier.running
+    # allowed, and larger than what may wait in the reader otherwise
+    limit(kafka_broker, number, 64 << 20)
+    reader = halves("reader", producer_properties={"message.max.bytes": 48 << 20})
+    reader.start()
+    applier.wait_applied()
+    blue.sql("insert into t select 3, string_agg(md5(g::text), '') from generate_series(1, 1100000) g")
+    applier.wait_applied()
+    assert_same(blue, green)
+    assert_chain(kafka_broker, number)
 
 
 def test_two_readers_one_log(blue, green, halves, load, kafka_broker, number):

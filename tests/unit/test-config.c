@@ -409,6 +409,8 @@ static void test_kafka_refused(void **state)
 	assert_error(fx, KAFKA "    properties: {linger.ms: geheim}\n",
 		"linger.ms has a value that librdkafka does not accept");
 	assert_null(strstr(buf_str(&fx->report.errors), "geheim"));
+	assert_error(fx, KAFKA "    producer_properties: {message.max.bytes: 67108865}\n",
+		"message.max.bytes may be at most 67108864");
 	assert_error(fx, KAFKA "    properties: [linger.ms]\n",
 		"transport.kafka.properties needs names and values");
 	assert_error(fx, KAFKA "    retention: seven\n", "transport.kafka.retention: must be unlimited or");

@@ -28,31 +28,6 @@ static void test_a_batch_is_durable_once_it_is_acked(void **state)
 	assert_true(atomic_load(&k->metrics.kafka_produce_us.count) > 0);
 }
 
-/* a few records wait for the ack of those before them, the thread of the client sleeps, and send() itself sees the ack */
-static void test_few_records_wait_for_the_ack(void **state)
-{
-	struct kafka *k = *state;
-	struct error err = ERROR_INIT;
-
-	writer_begin(k);
-	wait_fd(k);
-	assert_int_equal(k->writer->ops->poll(k->writer, &err), 0);
-	rd_kafka_mock_broker_set_rtt(k->mock, 1, 300);
-	add_heartbeat(k, 11);
-	send_all(k);
-	add_heartbeat(k, 12);
-	send_all(k); /* taken, and held */
-	add_heartbeat(k, 13);
-	k->batch->seq = ++k->seq;
-	assert_int_equal(k->writer->ops->send(k->writer, k->batch, &err), TRANSPORT_FULL);
-	for (int i = 0; i < 50 && poll(&(struct pollfd){ .fd = k->fd, .events = POLLIN }, 1, 200) == 0; i++)
-		;
-	k->seq--;
-	send_all(k);
-	settle(k);
-	expect_content(k, "shop.changes", "1FXKKK");
-}
-
 static void test_the_next_reader_goes_on_behind_the_tail(void **state)
 {
 	struct kafka *k = *state;
@@ -187,7 +162,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		kafka_test(test_a_batch_is_durable_once_it_is_acked),
-		kafka_test(test_few_records_wait_for_the_ack),
 		kafka_test(test_the_next_reader_goes_on_behind_the_tail),
 		kafka_test(test_a_transaction_goes_on_where_it_was),
 		kafka_test(test_other_options_abort_the_transaction),

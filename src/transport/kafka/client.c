@@ -17,8 +17,32 @@
 
 #include "kafka.h"
 
+#define MESSAGE_BYTES	 (1024 * 1024) /* of a producer, unless configured */
 #define SCAN_PATIENCE_MS 30000
 #define SCAN_SLICE_MS	 500
+
+static const char *list_get(const struct property_list *list, const char *name)
+{
+	for (uint32_t i = 0; i < list->n; i++) {
+		if (!strcmp(list->names[i], name))
+			return list->values[i];
+	}
+	return NULL;
+}
+
+const char *property_of(const struct config_kafka *cfg, bool producer, const char *name)
+{
+	const char *value = list_get(producer ? &cfg->producer_properties : &cfg->consumer_properties, name);
+
+	return value ? value : list_get(&cfg->properties, name);
+}
+
+int64_t kafka_message_bytes(const struct config_kafka *cfg)
+{
+	const char *text = property_of(cfg, true, "message.max.bytes");
+
+	return text ? strtoll(text, NULL, 10) : MESSAGE_BYTES;
+}
 
 static enum error_class class_of(rd_kafka_resp_err_t code)
 {
@@ -132,8 +156,9 @@ static int producer_defaults(rd_kafka_conf_t *conf, const struct config_kafka *c
 {
 	static const char *const defaults[][2] = {
 		{ "compression.type", "lz4" },
-		/* what is produced in one go travels together; under load batches grow by themselves */
-		{ "linger.ms", "0.2" },
+		/* below a millisecond the client's thread polls without a pause, at the cost of the tail latencies; above it the
+		 * wait is felt. Under load batches grow by themselves */
+		{ "linger.ms", "1" },
 		{ "batch.num.messages", "10000" },
 	};
 	char max[24];
@@ -142,7 +167,7 @@ static int producer_defaults(rd_kafka_conf_t *conf, const struct config_kafka *c
 		if (kafka_conf_set(conf, defaults[i][0], defaults[i][1], err) < 0)
 			return -1;
 	}
-	snprintf(max, sizeof(max), "%llu", (unsigned long long)(1024 * 1024));
+	snprintf(max, sizeof(max), "%d", MESSAGE_BYTES);
 	return kafka_conf_set(conf, "message.max.bytes", max, err) < 0 ||
 			       kafka_conf_list(conf, &cfg->properties, err) < 0
 		       ? -1
@@ -154,12 +179,17 @@ int kafka_producer(const struct context *ctx, const char *role, void *opaque,
 	struct error *err)
 {
 	rd_kafka_conf_t *conf = kafka_conf(ctx, role, err);
+	long long message_kbytes = kafka_message_bytes(&ctx->cfg->transport.kafka) / 1024 + 1;
+	long long queue_kbytes = KAFKA_QUEUE_KBYTES;
 	char messages[24], kbytes[24];
 
 	if (!conf)
 		return -1;
 	snprintf(messages, sizeof(messages), "%d", KAFKA_QUEUE_MESSAGES);
-	snprintf(kbytes, sizeof(kbytes), "%d", KAFKA_QUEUE_KBYTES);
+	/* a message that has no room in an empty queue would wait for ever */
+	if (message_kbytes > KAFKA_QUEUE_KBYTES)
+		queue_kbytes = message_kbytes;
+	snprintf(kbytes, sizeof(kbytes), "%lld", queue_kbytes);
 	if (producer_defaults(conf, &ctx->cfg->transport.kafka, err) < 0 ||
 		kafka_conf_set(conf, "enable.idempotence", "true", err) < 0 ||
 		kafka_conf_set(conf, "acks", "all", err) < 0 ||

@@ -21,11 +21,16 @@
  * to a log when it wakes up, and with it how far back the next reader has to look (tail.c).
  */
 #define KAFKA_QUEUE_MESSAGES 20000
-#define KAFKA_QUEUE_KBYTES   32768
+#define KAFKA_QUEUE_KBYTES   32768 /* or one message, where message.max.bytes allows larger ones */
 
 /** kafka_error() - fills err: "<what>: <librdkafka's word for code>", class by code, code "KAFKA-<name>". Returns -1. */
 int kafka_error(struct error *err, rd_kafka_resp_err_t code, const char *what, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/** property_of() - the value that producers (or consumers) get for a property of librdkafka; NULL = none is configured. */
+const char *property_of(const struct config_kafka *cfg, bool producer, const char *name);
+/** kafka_message_bytes() - how large a message of our producers may be. */
+int64_t kafka_message_bytes(const struct config_kafka *cfg);
 
 /**
  * kafka_conf() - a new configuration with what all clients share: brokers, client.id "sluice-<name>-<role>", no topics

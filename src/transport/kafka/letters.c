@@ -28,8 +28,7 @@
 
 #define ACK_MS	     10000
 #define TURN_MS	     100
-#define BYTES_UNLESS (1024 * 1024) /* message.max.bytes of our producers */
-#define BYTES_AROUND 4096	   /* key, headers, and what stands around the record */
+#define BYTES_AROUND 4096 /* key, headers, and what stands around the record */
 
 struct letters_topic {
 	const struct context *ctx;
@@ -235,8 +234,7 @@ struct letters_topic *transport_kafka_letters_new(
 	const struct context *ctx, const char *identity, const atomic_bool *cancel)
 {
 	struct letters_topic *t = calloc(1, sizeof(*t));
-	const char *max = property_of(&ctx->cfg->transport.kafka, true, "message.max.bytes");
-	size_t bytes = max ? strtoull(max, NULL, 10) : BYTES_UNLESS;
+	size_t bytes = (size_t)kafka_message_bytes(&ctx->cfg->transport.kafka);
 
 	if (!t)
 		abort();

@@ -6,6 +6,7 @@
  */
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -73,6 +74,11 @@ bool kafka_property_check(const char *name, const char *value, char *why, size_t
 			snprintf(why, size, "may not be set: %s", refused[i].why);
 			return false;
 		}
+	}
+	if (!strcmp(name, "message.max.bytes") && strtoll(value, NULL, 10) > KAFKA_MESSAGE_BYTES_MAX) {
+		snprintf(why, size, "may be at most %d: the bound of memory rests on it",
+			KAFKA_MESSAGE_BYTES_MAX);
+		return false;
 	}
 	conf = rd_kafka_conf_new();
 	r = rd_kafka_conf_set(conf, name, value, text, sizeof(text));

@@ -27,14 +27,15 @@
 #include <string.h>
 
 #include <sluice/fault.h>
+#include <sluice/kafka_properties.h>
 
 #include "tail.h"
 
 #define SCAN_MESSAGES 16384 /* the first window */
 #define SCAN_SOLE     64    /* the same where any record will do */
 #define SCRATCH_BYTES ((size_t)256 * 1024)
-/* the client's bound counts values only, and lets the one that passes it in */
-#define QUEUE_BYTES ((uint64_t)KAFKA_QUEUE_KBYTES * 1024 + (UINT64_C(64) << 20))
+/* the client's bound counts values only; what keys and headers of as many messages add is less than as much again */
+#define QUEUE_BYTES (2 * (uint64_t)KAFKA_MESSAGE_BYTES_MAX)
 
 void tail_init(struct tail *tail, struct reign known)
 {

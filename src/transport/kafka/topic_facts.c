@@ -14,7 +14,6 @@
 
 #include "topics.h"
 
-#define MESSAGE_BYTES (1024 * 1024) /* of the producer, unless configured */
 #define REMEDY_PARTITIONS                                                                                    \
 	"# a topic keeps its partitions: delete it while no reader runs, or choose a new transport.kafka.prefix"
 
@@ -79,22 +78,6 @@ void topic_set(const struct config *cfg, struct topic_set *ret)
 		snprintf(name, TOPIC_MAX, "%s.%s", cfg->transport.kafka.prefix, topics[i].suffix);
 		ret->items[ret->n++] = (struct kafka_topic){ name, 1, topics[i].compact };
 	}
-}
-
-static const char *list_get(const struct property_list *list, const char *name)
-{
-	for (uint32_t i = 0; i < list->n; i++) {
-		if (!strcmp(list->names[i], name))
-			return list->values[i];
-	}
-	return NULL;
-}
-
-const char *property_of(const struct config_kafka *cfg, bool producer, const char *name)
-{
-	const char *value = list_get(producer ? &cfg->producer_properties : &cfg->consumer_properties, name);
-
-	return value ? value : list_get(&cfg->properties, name);
 }
 
 /* gives each setting of a topic or broker to each(). Return: 0; 1 = they cannot be known */
@@ -300,8 +283,7 @@ static void judge_size(const struct config *cfg, const struct kafka_topic *topic
 	const struct topic_facts *facts, struct finding_list *ret)
 {
 	const struct config_kafka *kafka = &cfg->transport.kafka;
-	const char *text = property_of(kafka, true, "message.max.bytes");
-	long long ours = text ? strtoll(text, NULL, 10) : MESSAGE_BYTES;
+	long long ours = (long long)kafka_message_bytes(kafka);
 	char setting[48], what[160];
 
 	if (facts->max_message_bytes >= ours)

@@ -57,9 +57,6 @@ uint32_t topic_new_replicas(rd_kafka_t *rk, const struct config_kafka *cfg);
 int topic_make(rd_kafka_t *rk, const struct config_kafka *cfg, const struct kafka_topic *topic, bool only_try,
 	struct error *err);
 
-/** property_of() - the value that producers (or consumers) get for a property of librdkafka; NULL = none is configured. */
-const char *property_of(const struct config_kafka *cfg, bool producer, const char *name);
-
 /* the administrator's commands, as a shell reads them (commands.c) */
 
 /** command_topic() - kafka-topics.sh that makes the topic, one line. replicas: of a new topic; 0 = unknown. */

@@ -28,7 +28,6 @@
 	60000 /* messages wait that long without any ack: a client made anew looks for brokers again */
 #define STALL_MS     10000
 #define TURN_MS	     20
-#define FEW_RECORDS  512u
 #define OUTPUT_BYTES ((size_t)1024 * 1024)
 
 static struct writer *of(struct transport_writer *t)
@@ -85,7 +84,6 @@ void writer_delivered(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *opaqu
 		return;
 	}
 	ticket->pending--;
-	w->unacked--;
 	ticket->offset = msg->offset;
 	w->last_ack = mono_now();
 	if (ticket->pending == 0 && ticket->sent.us)
@@ -118,7 +116,6 @@ int writer_produce(struct writer *w, struct place place, const struct message *m
 		return -1;
 	}
 	ticket->pending++;
-	w->unacked++;
 	if (!ticket->sent.us)
 		ticket->sent = mono_now();
 	return 0;
@@ -195,20 +192,9 @@ static int writer_open(
 	return 0;
 }
 
-/*
- * An idempotent client has one request under way, and until its ack comes its thread polls without a pause for whatever
- * else is ready. So a few records wait here instead, together with what comes meanwhile: they could not go earlier.
- */
-static bool writer_holds(const struct writer *w)
-{
-	return w->batch && w->next == 0 && w->batch->n_records < FEW_RECORDS && w->unacked;
-}
-
 /* the rest of the batch under way. Return: 0 = it is all produced, TRANSPORT_FULL, negative */
 static int writer_go_on(struct writer *w, struct error *err)
 {
-	if (writer_holds(w))
-		return TRANSPORT_FULL;
 	while (w->batch && w->next < w->batch->n_records) {
 		int r = publish_next(w, &w->batch->records[w->next], w->ticket, err);
 

@@ -61,7 +61,6 @@ struct writer {
 	uint64_t durable;
 	struct routes routes;		       /* layout tables */
 	struct checkpoint checkpoint;	       /* layout tables */
-	uint32_t unacked;		       /* messages that the client has and no broker has acked */
 	struct ticket own;		       /* FENCE, CONTINUE, the snapshot's */
 	struct ticket schema;		       /* relation descriptions */
 	struct relation *published[PUBLISHED]; /* a hash table of references by fingerprint */
