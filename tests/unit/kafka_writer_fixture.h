@@ -235,7 +235,7 @@ static inline void settle_error(struct kafka *k, struct error *ret)
 
 /* what a topic holds: one letter for each message, the reign's number before each FENCE */
 struct content {
-	char ops[400];
+	char ops[2000];
 	size_t n;
 	struct position last;
 	struct arena arena;

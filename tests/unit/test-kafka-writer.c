@@ -7,6 +7,7 @@
  */
 
 #include "kafka_writer_fixture.h"
+#include "transport/kafka/writer.h"
 
 static void test_a_batch_is_durable_once_it_is_acked(void **state)
 {
@@ -26,6 +27,40 @@ static void test_a_batch_is_durable_once_it_is_acked(void **state)
 	expect_content(k, "shop.changes", "1FXBICK");
 	expect_content(k, "shop.schemas", "S");
 	assert_true(atomic_load(&k->metrics.kafka_produce_us.count) > 0);
+}
+
+/* the client never holds so many that its thread would poll for room; what waits goes in order */
+static void test_a_request_is_put_together_while_one_is_under_way(void **state)
+{
+	struct kafka *k = *state;
+	struct mono until = mono_add_ms(mono_now(), LIMIT_MS);
+	struct error err = ERROR_INIT;
+	uint32_t under_way = 0, waiting = 0;
+	const struct writer *w;
+	char want[1100] = "1FXB";
+
+	writer_begin(k);
+	w = (const struct writer *)(const void *)k->writer;
+	add_begin(k, 10, "one");
+	for (uint64_t i = 1; i <= 1000; i++)
+		add_row(k, 10, i);
+	add_end(k, 10);
+	memset(want + 4, 'I', 1000);
+	want[1004] = 'C';
+	rd_kafka_mock_broker_set_rtt(k->mock, 1, 100);
+	send_all(k);
+	while (k->writer->ops->durable(k->writer) < k->seq) {
+		wait_fd(k);
+		assert_int_equal(k->writer->ops->poll(k->writer, &err), 0);
+		under_way = w->unacked > under_way ? w->unacked : under_way;
+		waiting = w->outbox.n > waiting ? w->outbox.n : waiting;
+		assert_true(mono_until_ms(until, mono_now()) > 0);
+	}
+	assert_in_range(waiting, 700, 750);
+	assert_in_range(under_way, 256, 1010);
+	assert_true(outbox_is_empty(&w->outbox));
+	assert_int_equal(w->unacked, 0);
+	expect_content(k, "shop.changes", want);
 }
 
 static void test_the_next_reader_goes_on_behind_the_tail(void **state)
@@ -162,6 +197,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		kafka_test(test_a_batch_is_durable_once_it_is_acked),
+		kafka_test(test_a_request_is_put_together_while_one_is_under_way),
 		kafka_test(test_the_next_reader_goes_on_behind_the_tail),
 		kafka_test(test_a_transaction_goes_on_where_it_was),
 		kafka_test(test_other_options_abort_the_transaction),

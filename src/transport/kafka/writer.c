@@ -10,7 +10,8 @@
  *   2. A batch is durable when all its messages, and those of every batch before it, are acked by all in-sync replicas. After
  *      the first message that was not, nothing more is produced or called durable: the client stops by itself
  *      (enable.gapless.guarantee), the attempt ends, and the next one takes over anew.
- *   3. A full queue of the producer stops the sending in the middle of a batch; acks make room and poll() goes on.
+ *   3. A full outbox, or a full queue of the producer, stops the sending in the middle of a batch; acks make room and poll()
+ *      goes on.
  *   4. A reader that has not run for STALL_MS was stopped: somebody else may rule by now, so it ends at once. What it
  *      may still add is what the producer's queue held (tail.c depends on that).
  */
@@ -28,6 +29,7 @@
 	60000 /* messages wait that long without any ack: a client made anew looks for brokers again */
 #define STALL_MS     10000
 #define TURN_MS	     20
+#define FEW_MESSAGES 256u
 #define OUTPUT_BYTES ((size_t)1024 * 1024)
 
 static struct writer *of(struct transport_writer *t)
@@ -84,6 +86,7 @@ void writer_delivered(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *opaqu
 		return;
 	}
 	ticket->pending--;
+	w->unacked--;
 	ticket->offset = msg->offset;
 	w->last_ack = mono_now();
 	if (ticket->pending == 0 && ticket->sent.us)
@@ -91,29 +94,78 @@ void writer_delivered(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *opaqu
 			(uint64_t)mono_diff_us(w->last_ack, ticket->sent));
 }
 
+/* gives a message to the client, with its headers. Return: 0; TRANSPORT_FULL; negative */
+static int writer_give(struct writer *w, const struct parcel *p, struct error *err)
+{
+	rd_kafka_resp_err_t code = rd_kafka_producev(w->rk, RD_KAFKA_V_RKT(p->topic),
+		RD_KAFKA_V_PARTITION(p->partition), RD_KAFKA_V_KEY((void *)(uintptr_t)p->key, p->key_len),
+		RD_KAFKA_V_VALUE((void *)(uintptr_t)p->value, p->value_len), RD_KAFKA_V_HEADERS(p->headers),
+		RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_OPAQUE(p->opaque), RD_KAFKA_V_END);
+
+	if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL)
+		return TRANSPORT_FULL;
+	if (!code) {
+		w->unacked++;
+		return 0;
+	}
+	kafka_error(
+		err, code, "topic %s, a message of %zu bytes", rd_kafka_topic_name(p->topic), p->value_len);
+	if (is_too_large(code))
+		remedy_size(w, err);
+	return -1;
+}
+
+/* see outbox.c */
+static bool writer_is_busy(const struct writer *w)
+{
+	return w->unacked >= FEW_MESSAGES;
+}
+
+/* what has waited goes, when there is room. Return: 0, negative */
+static int writer_flush(struct writer *w, struct error *err)
+{
+	int r = 0;
+
+	if (writer_is_busy(w))
+		return 0;
+	while (r == 0 && !outbox_is_empty(&w->outbox)) {
+		struct parcel first = outbox_first(&w->outbox);
+
+		r = writer_give(w, &first, err);
+		if (r == 0)
+			outbox_drop(&w->outbox);
+	}
+	return r < 0 ? r : 0;
+}
+
 int writer_produce(struct writer *w, struct place place, const struct message *msg, struct ticket *ticket,
 	struct error *err)
 {
-	rd_kafka_headers_t *headers;
-	rd_kafka_resp_err_t code;
+	bool waits = writer_is_busy(w) || !outbox_is_empty(&w->outbox);
+	struct parcel parcel;
+	int r = 0;
 
 	if (writer_failure(w, err) < 0)
 		return -1;
-	headers = kafka_headers(msg);
-	code = rd_kafka_producev(w->rk, RD_KAFKA_V_RKT(place.topic), RD_KAFKA_V_PARTITION(place.partition),
-		RD_KAFKA_V_KEY((void *)(uintptr_t)msg->key, msg->key_len),
-		RD_KAFKA_V_VALUE((void *)(uintptr_t)msg->value, msg->value_len), RD_KAFKA_V_HEADERS(headers),
-		RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_OPAQUE(ticket), RD_KAFKA_V_END);
-	if (code)
-		rd_kafka_headers_destroy(headers);
-	if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL)
+	if (waits && !outbox_takes(&w->outbox, msg->key_len + msg->value_len))
 		return TRANSPORT_FULL;
-	if (code) {
-		kafka_error(err, code, "topic %s, a message of %zu bytes", rd_kafka_topic_name(place.topic),
-			msg->value_len);
-		if (is_too_large(code))
-			remedy_size(w, err);
-		return -1;
+	parcel = (struct parcel){
+		.topic = place.topic,
+		.partition = place.partition,
+		.key = msg->key,
+		.key_len = msg->key_len,
+		.value = msg->value,
+		.value_len = msg->value_len,
+		.headers = kafka_headers(msg),
+		.opaque = ticket,
+	};
+	if (waits)
+		outbox_put(&w->outbox, &parcel);
+	else
+		r = writer_give(w, &parcel, err);
+	if (r != 0) {
+		rd_kafka_headers_destroy(parcel.headers);
+		return r;
 	}
 	ticket->pending++;
 	if (!ticket->sent.us)
@@ -133,7 +185,9 @@ static int writer_serve(struct writer *w, int timeout_ms, struct error *err)
 	if (code)
 		error_set(&w->failure, ERROR_TRANSIENT, "KAFKA-FATAL",
 			"the producer of topic %s cannot go on: %s", w->root_name, text);
-	return writer_failure(w, err);
+	if (writer_failure(w, err) < 0)
+		return -1;
+	return writer_flush(w, err);
 }
 
 int writer_settle(struct writer *w, struct ticket *ticket, const atomic_bool *cancel, struct error *err)
@@ -373,6 +427,7 @@ static void writer_free(struct transport_writer *t)
 		rd_kafka_purge(w->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
 		rd_kafka_poll(w->rk, 0);
 	}
+	outbox_fini(&w->outbox);
 	routes_fini(&w->routes);
 	if (w->rk)
 		rd_kafka_destroy(w->rk);
@@ -408,6 +463,7 @@ struct transport_writer *transport_kafka_writer_new(const struct context *ctx, i
 	w->base.reader_fd = reader_fd;
 	w->out.ops = &out_ops;
 	w->ctx = ctx;
+	outbox_init(&w->outbox, kafka_message_bytes(&ctx->cfg->transport.kafka));
 	w->tables = ctx->cfg->transport.kafka.layout == LAYOUT_TABLES;
 	snprintf(w->root_name, sizeof(w->root_name), w->tables ? "%s.heartbeat" : "%s.changes", prefix);
 	snprintf(w->schemas_name, sizeof(w->schemas_name), "%s.schemas", prefix);

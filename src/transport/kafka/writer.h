@@ -12,6 +12,7 @@
 
 #include "checkpoint.h"
 #include "kafka.h"
+#include "outbox.h"
 #include "route.h"
 #include "snapshot.h"
 #include "tail.h"
@@ -61,6 +62,8 @@ struct writer {
 	uint64_t durable;
 	struct routes routes;		       /* layout tables */
 	struct checkpoint checkpoint;	       /* layout tables */
+	struct outbox outbox;		       /* what the client gets when it has few messages under way */
+	uint32_t unacked;		       /* messages that the client has and no broker has acked */
 	struct ticket own;		       /* FENCE, CONTINUE, the snapshot's */
 	struct ticket schema;		       /* relation descriptions */
 	struct relation *published[PUBLISHED]; /* a hash table of references by fingerprint */
