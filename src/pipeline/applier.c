@@ -7,8 +7,7 @@
  * Invariants:
  *   1. A group is applied in one target transaction together with its progress; a transaction larger than the
  *      memory is applied in parts of one target transaction, invisible until its END.
- *   2. A batch is acked only after a commit that covers it was made durable, and after the resume point of its last
- *      END or HEARTBEAT was stored: confirmed ≤ stored ≤ applied and durable.
+ *   2. A batch is acked once a commit that covers it, and the resume point of its last END or HEARTBEAT, are durable.
  *   3. Commits do not wait for the target's disk; every DURABLE_MS the sink is asked to flush what has been committed,
  *      beside the applying, and what is acked then is what had been committed when that flush began.
  *   4. A group is of one partition. A partition is taken on by claiming its progress and given back by rolling back what
@@ -186,7 +185,6 @@ static int applier_exchange(struct applier *ap, struct error *err)
 	struct sink_passed own[EXCHANGE_MOST], all = { 0 };
 	const struct lane *lane = ap->lanes;
 	struct mono now = mono_now();
-	bool whole;
 
 	if (ap->open || mono_diff_us(now, ap->last_passed) < EXCHANGE_MS * 1000)
 		return 0;
@@ -199,9 +197,9 @@ static int applier_exchange(struct applier *ap, struct error *err)
 		if (at->sink->ops->passed(at->sink, own, n, &all, err) < 0)
 			return -1;
 	} while (lane);
-	whole = atomic_load(&at->log_partitions) && all.partitions >= atomic_load(&at->log_partitions);
-	atomic_store(&at->passed, whole ? all.major : 0);
-	atomic_store(&at->passed_clear_us, whole ? all.clear.us : 0);
+	all.major = attempt_whole(at, all.partitions, all.major);
+	atomic_store(&at->passed, all.major);
+	atomic_store(&at->passed_clear_us, all.major ? all.clear.us : 0);
 	return 0;
 }
 
