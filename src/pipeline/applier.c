@@ -442,6 +442,12 @@ static int applier_put(struct applier *ap, struct batch *batch, struct error *er
 	return 0;
 }
 
+/* may parts be applied of what is larger than memory, while all other lanes wait? Shared partitions have two batches at most */
+static bool applier_splits(const struct applier *ap, const struct lane *lane)
+{
+	return !ap->at->reader->spread || lane->pending.n == PENDING_MAX_BATCHES;
+}
+
 static bool applier_is_full(const struct applier *ap)
 {
 	if (ap->pending_bytes >= ap->group_bytes)
@@ -459,8 +465,10 @@ static int applier_receive(struct applier *ap, int timeout_ms, struct error *err
 	struct attempt *at = ap->at;
 
 	ap->pending_bytes = 0;
-	for (const struct lane *lane = ap->lanes; lane; lane = lane->next)
-		ap->pending_bytes += lane->pending.bytes;
+	for (const struct lane *lane = ap->lanes; lane; lane = lane->next) {
+		if (lane->pending.has_end || applier_splits(ap, lane))
+			ap->pending_bytes += lane->pending.bytes;
+	}
 	while (!ap->ended && !applier_is_full(ap)) {
 		struct batch *batch = NULL;
 		const struct partition *partition = NULL;
@@ -500,7 +508,8 @@ static int applier_lane_turn(struct applier *ap, struct lane *lane, bool full, b
 {
 	struct apply_group group;
 
-	if (!pending_group(&lane->pending, !last && (full || lane->open), &group))
+	if (!pending_group(
+		    &lane->pending, !last && (lane->open || (full && applier_splits(ap, lane))), &group))
 		return 0;
 	if (!lane->open && applier_identify(ap, lane, err) < 0)
 		return -1;
