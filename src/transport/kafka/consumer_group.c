@@ -14,6 +14,7 @@
  */
 
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@
 #define CHORES_MS     1000
 #define HEARD_WAIT_MS 1000
 #define LOOK_MS	      500
+#define GONE_MS	      5000
 #define HANDED_FIRST  64u
 
 struct feed *group_feed(const struct consumer *c, const char *topic, int32_t id)
@@ -346,6 +348,7 @@ int group_seek(struct consumer *c, const struct partition *partition, const stru
 	struct error *err)
 {
 	struct feed *feed = feed_of(c, partition);
+	struct mono began = mono_now();
 	int64_t low = 0, high = 0;
 	int r;
 
@@ -353,9 +356,12 @@ int group_seek(struct consumer *c, const struct partition *partition, const stru
 		return error_set(err, ERROR_BUG, "KAFKA-SEEK", "a partition that is not assigned");
 	if (SLUICE_FAULT_POINT("transport.kafka.seek"))
 		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point transport.kafka.seek");
-	r = kafka_bounds(c->rk, partition->topic, partition->id, &low, &high, err);
-	if (r > 0)
-		return feed_resync(feed, err, "KAFKA-LOG-GONE", "it does not exist any more");
+	while ((r = kafka_bounds(c->rk, partition->topic, partition->id, &low, &high, err)) > 0) {
+		/* the group has just named it: a broker that starts may not know it yet */
+		if (mono_diff_us(mono_now(), began) > GONE_MS * 1000)
+			return feed_resync(feed, err, "KAFKA-LOG-GONE", "it does not exist any more");
+		poll(NULL, 0, LOOK_MS);
+	}
 	if (r < 0)
 		return r;
 	if (c->foreign)
