@@ -28,7 +28,7 @@
 #define CHORES_MS     1000
 #define HEARD_WAIT_MS 1000
 #define LOOK_MS	      500
-#define GONE_MS	      5000
+#define GONE_MS	      5000 /* the group has named it, but a broker that starts may not know it yet */
 #define HANDED_FIRST  64u
 
 struct feed *group_feed(const struct consumer *c, const char *topic, int32_t id)
@@ -198,7 +198,6 @@ static int group_conf(struct consumer *c, rd_kafka_conf_t *conf, struct error *e
 			kafka_conf_set(conf, defaults[i][0], defaults[i][1], err) < 0)
 			return -1;
 	}
-
 	if (kafka_conf_list(conf, &cfg->consumer_properties, err) < 0)
 		return -1;
 	for (size_t i = 0; i < sizeof(properties) / sizeof(*properties); i++) {
@@ -313,9 +312,11 @@ static int group_assign(struct consumer *c, struct error *err)
 		}
 	}
 	code = rd_kafka_assign(c->rk, list);
+	/* the client keeps a partition paused over a revocation; paused anew where that still has to be */
+	if (!code && c->paused)
+		code = rd_kafka_resume_partitions(c->rk, list);
 	rd_kafka_topic_partition_list_destroy(list);
-	c->assigning = false;
-	c->paused = false; /* paused anew where that still has to be */
+	c->assigning = c->paused = false;
 	return code ? kafka_error(err, code, "taking partitions over") : 0;
 }
 
@@ -357,7 +358,6 @@ int group_seek(struct consumer *c, const struct partition *partition, const stru
 	if (SLUICE_FAULT_POINT("transport.kafka.seek"))
 		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point transport.kafka.seek");
 	while ((r = kafka_bounds(c->rk, partition->topic, partition->id, &low, &high, err)) > 0) {
-		/* the group has just named it: a broker that starts may not know it yet */
 		if (mono_diff_us(mono_now(), began) > GONE_MS * 1000)
 			return feed_resync(feed, err, "KAFKA-LOG-GONE", "it does not exist any more");
 		poll(NULL, 0, LOOK_MS);
