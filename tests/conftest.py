@@ -12,6 +12,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "support"))
 
+from bank import Bank  # noqa: E402
 from kafka import Broker  # noqa: E402
 from proxy import Proxy  # noqa: E402
 from servers import Cluster, Database  # noqa: E402
@@ -20,9 +21,9 @@ from sluice import Sluice  # noqa: E402
 numbers = itertools.count(1)
 
 # what takes longer than ten seconds begins first, so that no worker is left with it alone at the end; the longest of all first
-LONG = ["test_kill_copy", "test_kill_kafka_sink", "test_kafka_brokers", "test_kill.py", "test_kill_kafka", "test_P13_memory",
-        "test_every_step_of_taking_over", "test_missing_acls", "test_ready_under_steady_writes", "test_two_readers_one_log",
-        "test_copy_begun_anew", "test_C8_every_way", "test_versions"]
+LONG = ["test_kill_copy", "test_kill_kafka_sink", "test_kafka_brokers", "test_kill.py", "test_kill_kafka", "test_A16_a_broker",
+        "test_K16", "test_K28_a_swap", "test_P13_memory", "test_every_step_of_taking_over", "test_missing_acls",
+        "test_ready_under_steady_writes", "test_two_readers_one_log", "test_copy_begun_anew", "test_C8_every_way", "test_versions"]
 
 
 class Scheduling(LoadScopeScheduling):
@@ -110,6 +111,17 @@ def make(blue, green, number):
     yield factory
     for instance in made:
         instance.close()
+
+
+@pytest.fixture
+def bank(blue, green, number):
+    """Transfers between accounts; what is not ended yet ends with the test."""
+    b = Bank(blue, green, number)
+    b.create()
+    yield b
+    b.stop.set()
+    for t in b.threads:
+        t.join()
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ struct lookup_shape {
 			  * identity; in the arena */
 	uint32_t n_keys; /* 0 = no such key */
 	bool tied; /* a unique or exclusion constraint or index beside the key ties rows of different keys together */
+	bool loose; /* one of these is deferrable: within a transaction such rows may be in each other's way */
 };
 
 struct lookup_ops {

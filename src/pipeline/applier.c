@@ -7,8 +7,7 @@
  * Invariants:
  *   1. A group is applied in one target transaction together with its progress; a transaction larger than the
  *      memory is applied in parts of one target transaction, invisible until its END.
- *   2. A batch is acked only after a commit that covers it was made durable, and after the resume point of its last
- *      END or HEARTBEAT was stored: confirmed ≤ stored ≤ applied and durable.
+ *   2. A batch is acked once a commit that covers it, and the resume point of its last END or HEARTBEAT, are durable.
  *   3. Commits do not wait for the target's disk; every DURABLE_MS the sink is asked to flush what has been committed,
  *      beside the applying, and what is acked then is what had been committed when that flush began.
  *   4. A group is of one partition. A partition is taken on by claiming its progress and given back by rolling back what
@@ -186,7 +185,6 @@ static int applier_exchange(struct applier *ap, struct error *err)
 	struct sink_passed own[EXCHANGE_MOST], all = { 0 };
 	const struct lane *lane = ap->lanes;
 	struct mono now = mono_now();
-	bool whole;
 
 	if (ap->open || mono_diff_us(now, ap->last_passed) < EXCHANGE_MS * 1000)
 		return 0;
@@ -199,9 +197,9 @@ static int applier_exchange(struct applier *ap, struct error *err)
 		if (at->sink->ops->passed(at->sink, own, n, &all, err) < 0)
 			return -1;
 	} while (lane);
-	whole = atomic_load(&at->log_partitions) && all.partitions >= atomic_load(&at->log_partitions);
-	atomic_store(&at->passed, whole ? all.major : 0);
-	atomic_store(&at->passed_clear_us, whole ? all.clear.us : 0);
+	all.major = attempt_whole(at, all.partitions, all.major);
+	atomic_store(&at->passed, all.major);
+	atomic_store(&at->passed_clear_us, all.major ? all.clear.us : 0);
 	return 0;
 }
 
@@ -444,6 +442,12 @@ static int applier_put(struct applier *ap, struct batch *batch, struct error *er
 	return 0;
 }
 
+/* may parts be applied of what is larger than memory, while all other lanes wait? Shared partitions have two batches at most */
+static bool applier_splits(const struct applier *ap, const struct lane *lane)
+{
+	return !ap->at->reader->spread || lane->pending.n == PENDING_MAX_BATCHES;
+}
+
 static bool applier_is_full(const struct applier *ap)
 {
 	if (ap->pending_bytes >= ap->group_bytes)
@@ -461,8 +465,10 @@ static int applier_receive(struct applier *ap, int timeout_ms, struct error *err
 	struct attempt *at = ap->at;
 
 	ap->pending_bytes = 0;
-	for (const struct lane *lane = ap->lanes; lane; lane = lane->next)
-		ap->pending_bytes += lane->pending.bytes;
+	for (const struct lane *lane = ap->lanes; lane; lane = lane->next) {
+		if (lane->pending.has_end || applier_splits(ap, lane))
+			ap->pending_bytes += lane->pending.bytes;
+	}
 	while (!ap->ended && !applier_is_full(ap)) {
 		struct batch *batch = NULL;
 		const struct partition *partition = NULL;
@@ -502,7 +508,8 @@ static int applier_lane_turn(struct applier *ap, struct lane *lane, bool full, b
 {
 	struct apply_group group;
 
-	if (!pending_group(&lane->pending, !last && (full || lane->open), &group))
+	if (!pending_group(
+		    &lane->pending, !last && (lane->open || (full && applier_splits(ap, lane))), &group))
 		return 0;
 	if (!lane->open && applier_identify(ap, lane, err) < 0)
 		return -1;

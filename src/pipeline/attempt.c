@@ -45,13 +45,21 @@ void attempt_fail(struct attempt *at, const char *stage, const struct error *err
 
 void attempt_hear(struct attempt *at, const struct batch *batch)
 {
+	uint64_t major;
+
 	for (uint32_t i = batch->n_records; i > 0; i--) {
 		const struct record *rec = &batch->records[i - 1];
 
-		if (rec->op != RECORD_HEARTBEAT || !rec->heartbeat->head)
+		if (rec->op != RECORD_HEARTBEAT)
 			continue;
-		if (rec->heartbeat->partitions)
+		/* how many there are counts with whatever the heartbeat says to be in the log */
+		if (rec->heartbeat->partitions > atomic_load(&at->log_partitions))
 			atomic_store(&at->log_partitions, rec->heartbeat->partitions);
+		major = rec->heartbeat->resume.len ? at->format->major(rec->heartbeat->resume) : 0;
+		if (major > atomic_load(&at->log_major))
+			atomic_store(&at->log_major, major);
+		if (!rec->heartbeat->head)
+			continue;
 		pthread_mutex_lock(&at->lock);
 		at->heard.head = rec->heartbeat->head;
 		at->heard.at = rec->heartbeat->at;
@@ -59,6 +67,15 @@ void attempt_hear(struct attempt *at, const struct batch *batch)
 		pthread_mutex_unlock(&at->lock);
 		return;
 	}
+}
+
+uint64_t attempt_whole(const struct attempt *at, uint32_t partitions, uint64_t major)
+{
+	uint64_t heard = atomic_load(&at->log_major);
+
+	if (!atomic_load(&at->log_partitions) || partitions < atomic_load(&at->log_partitions))
+		return 0;
+	return major < heard ? major : heard;
 }
 
 static int attempt_make_source(struct attempt *at, struct error *err)

@@ -58,6 +58,7 @@ struct attempt {
 	atomic_int_fast64_t news_at_us, news_clear_us; /* the source's clock */
 	atomic_uint_fast32_t
 		log_partitions; /* that rows are spread over, as the reader says; 0 = unknown, or one */
+	atomic_uint_fast64_t log_major;	     /* of the newest point that it said so of */
 	atomic_int_fast64_t passed_clear_us; /* of the last heartbeat applied: all committed until then is */
 	atomic_bool
 		reached; /* the applier's half has come to its end point, or to the end of snapshot.mode only */
@@ -80,6 +81,11 @@ void attempt_fail(struct attempt *at, const char *stage, const struct error *err
 void attempt_wake(struct attempt *at);
 /** attempt_hear() - keeps what the newest heartbeat of a batch says about the source. Thread: the applier's. Blocks: never. */
 void attempt_hear(struct attempt *at, const struct batch *batch);
+/**
+ * attempt_whole() - up to where the target as a whole is applied, when so many partitions are up to major: nothing is said
+ * beyond the newest heartbeat, since there may be partitions that nobody has heard of. 0 = unknown. Thread: the applier's.
+ */
+uint64_t attempt_whole(const struct attempt *at, uint32_t partitions, uint64_t major);
 /** attempt_mark_source() - an end point at the source for an applier whose config says where that is; else *ret_major is 0.
  * Thread: the monitor's. Blocks: up to 15 s. Return: 0, negative. */
 int attempt_mark_source(struct attempt *at, uint64_t *ret_major, struct error *err);

@@ -88,7 +88,8 @@ static void supervisor_retry(struct supervisor *sv, const struct attempt *at)
 		backoff_success(&sv->backoff);
 	ms = backoff_next_ms(&sv->backoff);
 	metric_add(&sv->ctx->metrics->retries[stage][at->err.class], 1);
-	metric_set(&sv->ctx->metrics->breaker_open, sv->backoff.open);
+	if (sv->backoff.open)
+		metric_set(&sv->ctx->metrics->breaker_open, 1);
 	status_state(st, STATE_RETRYING, at->err.code, at->err.message, at->err.remedy);
 	status_lock(st);
 	st->next_retry_at = (struct wall){ wall_now().us + ms * 1000 };
@@ -97,6 +98,9 @@ static void supervisor_retry(struct supervisor *sv, const struct attempt *at)
 	log_info(sv->ctx->log, "retry-wait", "next attempt after a pause",
 		"stage=%s wait_ms=%lld failures=%u", at->err_stage, (long long)ms, sv->backoff.failures);
 	supervisor_wait(sv, ms);
+	/* one attempt in each pause tells whether it closes */
+	if (sv->backoff.open)
+		metric_set(&sv->ctx->metrics->breaker_open, 0);
 	if (error_exit_code(&at->err) == EXIT_PERMISSION && sv->opt->reload)
 		sv->opt->reload(sv->opt->reload_arg);
 }

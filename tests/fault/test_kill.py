@@ -7,22 +7,10 @@ import collections
 import os
 import random
 
-import pytest
-
 from bank import Bank
 from compare import assert_same
 from servers import Database
 from wait import pause, wait_until
-
-
-@pytest.fixture
-def bank(blue, green, number):
-    b = Bank(blue, green, number)
-    b.create()
-    yield b
-    b.stop.set()
-    for t in b.threads:
-        t.join()
 
 
 def points_passed(s, bank, tmp_path):

@@ -10,25 +10,15 @@ import signal
 
 import pytest
 
-from bank import Bank
 from compare import assert_same
+from kafka import QUICK
 from wait import pause, wait_until
-
-
-@pytest.fixture
-def bank(blue, green, number):
-    b = Bank(blue, green, number)
-    b.create()
-    yield b
-    b.stop.set()
-    for t in b.threads:
-        t.join()
 
 
 @pytest.fixture
 def half(make, own_broker, number):
     """half(verb) makes one half of the stream; all share a broker that the test may kill."""
-    broker = own_broker()
+    broker = own_broker(**QUICK)
 
     def factory(verb, kind="json"):
         return make({"transport": {"type": "kafka", "kafka": {"bootstrap_servers": broker.bootstrap, "format": kind}}},
@@ -93,11 +83,12 @@ def test_stopped_appliers_wake_up(bank, blue, green, half):
     whole(bank, blue, green, reader, *appliers)
 
 
-def test_storm_of_broker_and_halves(bank, blue, green, half):
+@pytest.mark.parametrize("kind", ["json", "binary"])
+def test_storm_of_broker_and_halves(bank, blue, green, half, kind):
     rng = random.Random(int(os.environ.get("SEED", "3")))
-    both = [half("reader").start(), half("applier").start()]
+    both = [half("reader", kind).start(), half("applier", kind).start()]
     begun(bank, *both)
-    for i in range(6):
+    for i in range(6 * int(os.environ.get("ROUNDS", "1"))):
         pause(rng.uniform(0.5, 2))
         if i % 3 == 0:
             half.broker.kill9()

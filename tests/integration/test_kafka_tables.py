@@ -209,6 +209,39 @@ def test_K28_rows_that_swap_a_unique_value_have_one_partition(blue, green, halve
     assert "KAFKA-TIED" in reader.log()
 
 
+def test_K28_a_swap_that_is_told_in_two_parts(blue, green, halves, kafka_broker, number):
+    """What a deferrable constraint allows within a transaction is never committed in part at the target, whoever dies in between."""
+    blue.sql("create table u(id int primary key, email text not null unique deferrable initially deferred, note text)",
+             "insert into u select g, 'm' || g from generate_series(1, 10) g", "create table t(id int primary key, v int)",
+             "insert into t values (1, 0)")
+    reader, applier = halves(layout="tables")
+    reader.start()
+    applier.start()
+    applier.wait_synced()
+    applied = applier.metric("applied_records_total")
+    # a pause, then death between both rows of the swap: the second one is the third message of its transaction
+    for fault in ("sleep=1500@3", "sleep=1500@3,transport.kafka.produce:abort@3"):
+        assert reader.stop() == 0
+        blue.sql("update u x set email = y.email from u y where (x.id, y.id) in ((1, 2), (2, 1))", "update t set v = v + 1")
+        reader.start(env={"SLUICE_FAULT": f"transport.kafka.produce:{fault}"})
+        if "abort" in fault:
+            assert reader.wait_exit() == -9
+            reader.start()
+        wait_applied(applier)
+        assert_same(blue, green)
+    assert applier.metric("applied_records_total") == applied + 6
+    applier.kill9()
+    applier.start()
+    # a transaction larger than two batches is no longer held together, but arrives
+    blue.sql("begin; insert into u select g, 'm' || g, repeat('n', 10000) from generate_series(11, 300) g; "
+             "update u set email = 'x' || email; update u set email = 'y' || email, note = repeat('o', 10000); commit")
+    wait_applied(applier)
+    assert_same(blue, green)
+    marks = [m for m in kafka_broker.messages(topic(number, "u")) if m[3].get("sluice.op") == "C"]
+    assert len(marks) == 3 and all(m[1] is None and m[2] is None for m in marks)
+    assert not [m for m in kafka_broker.messages(topic(number, "t")) if m[3].get("sluice.op") == "C"]
+
+
 def test_a_table_without_key_is_refused(blue, green, halves):
     blue.sql("create table bare(a int)", "alter table bare replica identity full", "insert into bare values (1)")
     reader, _ = halves(layout="tables")

@@ -30,6 +30,8 @@ TOOLS = {"kafka-topics": "org.apache.kafka.tools.TopicCommand", "kafka-acls": "k
          "kafka-configs": "kafka.admin.ConfigCommand"}
 # programs that live for seconds: what is compiled well is never used
 SHORT = ["java", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]
+# of a broker that is killed: it may come back once the controller has given up the one before it
+QUICK = {"broker.session.timeout.ms": 2000, "broker.heartbeat.interval.ms": 300}
 LOG4J = """log4j.rootLogger=WARN, out
 log4j.appender.out=org.apache.log4j.ConsoleAppender
 log4j.appender.out.layout=org.apache.log4j.PatternLayout
@@ -205,13 +207,13 @@ class Broker:
         try:
             low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
             consumer.assign([TopicPartition(topic, partition, low)])
-            while not found or found[-1][0] < high - 1:
-                if low == high:
-                    break
-                for m in consumer.consume(1000, timeout=10):
-                    assert not m.error(), m.error()
-                    found.append((m.offset(), m.key(), m.value(),
-                                  {k: v.decode() for k, v in m.headers() or []}))
+            while low < high:
+                # one by one: asked for many the client waits for all of them, or for the whole time
+                m = consumer.poll(10)
+                assert m is not None, f"{topic} {partition}: nothing behind {found[-1:]} of {high}"
+                assert not m.error(), m.error()
+                found.append((m.offset(), m.key(), m.value(), {k: v.decode(errors="replace") for k, v in m.headers() or []}))
+                low = m.offset() + 1
         finally:
             consumer.close()
         return found

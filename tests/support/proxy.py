@@ -19,6 +19,7 @@ class Proxy:
         self.flowing = threading.Event()
         self.flowing.set()
         self.refuse = False
+        self.accepted = 0         # how many connections were tried
         self.trickle_bytes = 0
         self.drop_commit = 0      # how many replies to COMMIT are swallowed, the connection cut with each
         self.dropped_commits = 0
@@ -31,6 +32,7 @@ class Proxy:
                 client, _ = self.listener.accept()
             except OSError:
                 return
+            self.accepted += 1
             if self.refuse:
                 client.close()
                 continue

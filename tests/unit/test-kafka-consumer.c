@@ -21,6 +21,8 @@
 #include <sluice/sink.h>
 #include <sluice/transport.h>
 
+#include "transport/kafka/kafka.h"
+
 #define TURN_MS	 100
 #define LIMIT_MS 20000
 
@@ -350,6 +352,24 @@ static void test_topic_is_missing(void **state)
 	t->ops->free(t);
 }
 
+/* a broker that starts does not know its partitions at once: that is no sign that a topic was deleted */
+static void test_a_broker_that_does_not_know_yet(void **state)
+{
+	const rd_kafka_resp_err_t unknown = RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+	struct kafka *k = *state;
+	struct error err = ERROR_INIT;
+	int64_t low = -1, high = -1;
+
+	assert_int_equal(kafka_bounds(k->rk, "shop.changes", 0, &low, &high, &err), 0);
+	rd_kafka_mock_push_request_errors(
+		k->mock, 2 /* ListOffsets */, 4, unknown, unknown, unknown, unknown);
+	assert_int_equal(kafka_bounds(k->rk, "shop.changes", 0, &low, &high, &err), -1);
+	assert_int_equal(err.class, ERROR_TRANSIENT);
+	rd_kafka_mock_clear_request_errors(k->mock, 2);
+	assert_int_equal(kafka_bounds(k->rk, "shop.changes", 0, &low, &high, &err), 0);
+	assert_int_equal(kafka_bounds(k->rk, "shop.changes", 7, &low, &high, &err), 1);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, kafka_setup, kafka_teardown)
 
 int main(void)
@@ -357,6 +377,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_stream),
 		TEST(test_topic_is_missing),
+		TEST(test_a_broker_that_does_not_know_yet),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

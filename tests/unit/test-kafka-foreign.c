@@ -173,7 +173,7 @@ static void test_repetitions(void **state)
 	take(fx, 12, NULL, "{\"ts_ms\":1}");
 	assert_int_equal(fx->feed->next, 13);
 	assert_int_equal(fx->asked, 1);
-	batch = fill_close(fx->feed);
+	batch = fill_close(fx->feed, FILL_END_WHOLE);
 	assert_int_equal(batch->n_records, sizeof(want) / sizeof(want[0]));
 	for (uint32_t i = 0; i < batch->n_records; i++) {
 		assert_int_equal(batch->records[i].op, want[i].op);
@@ -195,7 +195,7 @@ static void test_nothing_to_apply(void **state)
 
 	take(fx, 3, "{\"id\":1}", NULL);
 	take(fx, 4, NULL, "{\"status\":\"BEGIN\",\"id\":\"7:8\",\"ts_ms\":1}");
-	batch = fill_close(fx->feed);
+	batch = fill_close(fx->feed, FILL_END_WHOLE);
 	assert_int_equal(batch->n_records, 3);
 	assert_int_equal(batch->records[1].op, RECORD_MESSAGE);
 	assert_int_equal(batch->records[2].op, RECORD_END);

@@ -54,8 +54,9 @@ static int lookup_shape(struct lookup *look, const struct relation *rel, struct 
 		return -1;
 	if (pg_execf(src->lookup_conn, &res, err,
 		    "WITH member (oid) AS (SELECT %u::pg_catalog.oid UNION SELECT relid FROM pg_catalog.pg_partition_tree(%u)) "
-		    "SELECT EXISTS (SELECT FROM member m JOIN pg_catalog.pg_index x ON x.indrelid = m.oid WHERE x.indislive "
-		    "AND (x.indisunique OR x.indisexclusion) AND NOT x.%s), a.attname FROM pg_catalog.pg_class c LEFT JOIN "
+		    "SELECT t.tied, a.attname, t.loose FROM (SELECT count(*) > 0 AS tied, count(*) FILTER (WHERE NOT x.indimmediate) > 0 "
+		    "AS loose FROM member m JOIN pg_catalog.pg_index x ON x.indrelid = m.oid WHERE x.indislive "
+		    "AND (x.indisunique OR x.indisexclusion) AND NOT x.%s) t, pg_catalog.pg_class c LEFT JOIN "
 		    "pg_catalog.pg_index p ON p.indrelid = c.oid AND p.indisprimary AND p.indisvalid AND p.indimmediate "
 		    "LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (p.indkey) WHERE c.oid = %u",
 		    rel->id, rel->id, rel->identity == IDENTITY_INDEX ? "indisreplident" : "indisprimary",
@@ -64,6 +65,7 @@ static int lookup_shape(struct lookup *look, const struct relation *rel, struct 
 	if (!PQntuples(res))
 		return LOOKUP_GONE;
 	ret->tied = *PQgetvalue(res, 0, 0) == 't';
+	ret->loose = *PQgetvalue(res, 0, 2) == 't';
 	shape_key(rel, res, ret);
 	return 0;
 }

@@ -301,21 +301,6 @@ rd_kafka_resp_err_t kafka_offset(
 	return code;
 }
 
-int kafka_bounds(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t *ret_low, int64_t *ret_high,
-	struct error *err)
-{
-	rd_kafka_resp_err_t code =
-		kafka_offset(rk, topic, partition, RD_KAFKA_OFFSET_BEGINNING, KAFKA_REQUEST_MS, ret_low);
-
-	if (!code)
-		code = kafka_offset(rk, topic, partition, RD_KAFKA_OFFSET_END, KAFKA_REQUEST_MS, ret_high);
-	if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
-		code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
-		return 1;
-	return code ? kafka_error(err, code, "asking for the ends of topic %s partition %d", topic, partition)
-		    : 0;
-}
-
 int kafka_partitions(rd_kafka_t *rk, const char *topic, uint32_t *ret, struct error *err)
 {
 	rd_kafka_topic_t *handle = rd_kafka_topic_new(rk, topic, NULL);
@@ -335,6 +320,29 @@ int kafka_partitions(rd_kafka_t *rk, const char *topic, uint32_t *ret, struct er
 	if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC)
 		return 1;
 	return code ? kafka_error(err, code, "asking for topic %s", topic) : 0;
+}
+
+int kafka_bounds(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t *ret_low, int64_t *ret_high,
+	struct error *err)
+{
+	uint32_t n = 0;
+	rd_kafka_resp_err_t code =
+		kafka_offset(rk, topic, partition, RD_KAFKA_OFFSET_BEGINNING, KAFKA_REQUEST_MS, ret_low);
+
+	if (!code)
+		code = kafka_offset(rk, topic, partition, RD_KAFKA_OFFSET_END, KAFKA_REQUEST_MS, ret_high);
+	if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
+		code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) {
+		/* a broker that starts does not know its partitions at once: only a topic that nobody names is none */
+		int r = kafka_partitions(rk, topic, &n, err);
+
+		if (r != 0)
+			return r;
+		if (n <= (uint32_t)partition)
+			return 1;
+	}
+	return code ? kafka_error(err, code, "asking for the ends of topic %s partition %d", topic, partition)
+		    : 0;
 }
 
 static int scan_partition(rd_kafka_topic_t *topic, const struct context *ctx, const struct kafka_range *range,

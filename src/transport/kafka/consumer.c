@@ -89,19 +89,19 @@ void ready_forget(struct consumer *c, const struct feed *feed)
 	c->ready_end = at;
 }
 
-static void close_one(struct consumer *c, struct feed *feed)
+static void close_one(struct consumer *c, struct feed *feed, enum fill_end how)
 {
-	struct batch *batch = fill_close(feed);
+	struct batch *batch = fill_close(feed, how);
 
 	if (batch)
 		ready_push(c, batch);
 }
 
 /* what has come so far is handed out; false = there is nothing */
-static bool close_all(struct consumer *c)
+static bool close_all(struct consumer *c, enum fill_end how)
 {
-	for (struct feed *feed = c->feeds; feed && c->open; feed = feed->next_feed)
-		close_one(c, feed);
+	for (struct feed *feed = c->feeds; feed && (c->open || how == FILL_END_SPLIT); feed = feed->next_feed)
+		close_one(c, feed, how);
 	c->open = false;
 	return c->ready;
 }
@@ -111,7 +111,8 @@ static bool close_all(struct consumer *c)
 /* the feed has come to where the newest heartbeat is due */
 static void beat_reached(struct consumer *c, struct feed *feed)
 {
-	if (feed->beat.due < 0 || feed->next < feed->beat.due || feed->state != FEED_RUNNING)
+	if (feed->beat.due < 0 || feed->next < feed->beat.due || feed->state != FEED_RUNNING ||
+		feed->frame.open)
 		return;
 	feed->beat.due = -1;
 	feed->beat.what.resume = resume_box_get(&feed->beat.resume);
@@ -196,7 +197,7 @@ static int consumer_take(struct consumer *c, struct feed *feed, const struct mes
 	c->open = true;
 	beat_reached(c, feed);
 	if (batch_is_full(feed->batch))
-		close_all(c);
+		close_all(c, FILL_END_WHOLE);
 	return 0;
 }
 
@@ -218,7 +219,7 @@ static int consumer_foreign(
 		return -1;
 	c->open = true;
 	if (batch_is_full(feed->batch))
-		close_all(c);
+		close_all(c, FILL_END_WHOLE);
 	return 0;
 }
 
@@ -250,7 +251,7 @@ static int consumer_message(struct consumer *c, const rd_kafka_message_t *in, st
 		consumer_body(&msg);
 		return consumer_take(c, feed, &msg, &stamp, err);
 	case FEED_REIGN:
-		close_one(c, feed);
+		close_one(c, feed, FILL_END_CARRY);
 		break;
 	case FEED_DUPLICATE:
 		metric_add(&c->ctx->metrics->duplicates_skipped, 1);
@@ -409,7 +410,7 @@ static int consumer_rest(struct consumer *c, int timeout_ms, struct error *err)
 /* memory is short: what is complete goes first, then the caller has to give some back */
 static int consumer_short(struct consumer *c, int timeout_ms, struct batch **ret, struct error *err)
 {
-	close_all(c);
+	close_all(c, FILL_END_SPLIT);
 	*ret = ready_take(c);
 	return *ret ? 0 : consumer_rest(c, timeout_ms, err);
 }
@@ -442,7 +443,7 @@ static int consumer_recv(struct transport_reader *t, int timeout_ms, struct batc
 		r = consumer_poll(c, c->open ? 0 : mono_until_ms(until, mono_now()), err);
 		if (r < 0)
 			return r;
-		if (r == 0 || close_all(c))
+		if (r == 0 || close_all(c, FILL_END_WHOLE))
 			continue;
 		if (consumer_quiet(c, err) < 0)
 			return -1;

@@ -14,6 +14,7 @@
  */
 
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@
 #define CHORES_MS     1000
 #define HEARD_WAIT_MS 1000
 #define LOOK_MS	      500
+#define GONE_MS	      5000 /* the group has named it, but a broker that starts may not know it yet */
 #define HANDED_FIRST  64u
 
 struct feed *group_feed(const struct consumer *c, const char *topic, int32_t id)
@@ -196,7 +198,6 @@ static int group_conf(struct consumer *c, rd_kafka_conf_t *conf, struct error *e
 			kafka_conf_set(conf, defaults[i][0], defaults[i][1], err) < 0)
 			return -1;
 	}
-
 	if (kafka_conf_list(conf, &cfg->consumer_properties, err) < 0)
 		return -1;
 	for (size_t i = 0; i < sizeof(properties) / sizeof(*properties); i++) {
@@ -311,9 +312,11 @@ static int group_assign(struct consumer *c, struct error *err)
 		}
 	}
 	code = rd_kafka_assign(c->rk, list);
+	/* the client keeps a partition paused over a revocation; paused anew where that still has to be */
+	if (!code && c->paused)
+		code = rd_kafka_resume_partitions(c->rk, list);
 	rd_kafka_topic_partition_list_destroy(list);
-	c->assigning = false;
-	c->paused = false; /* paused anew where that still has to be */
+	c->assigning = c->paused = false;
 	return code ? kafka_error(err, code, "taking partitions over") : 0;
 }
 
@@ -346,6 +349,7 @@ int group_seek(struct consumer *c, const struct partition *partition, const stru
 	struct error *err)
 {
 	struct feed *feed = feed_of(c, partition);
+	struct mono began = mono_now();
 	int64_t low = 0, high = 0;
 	int r;
 
@@ -353,9 +357,11 @@ int group_seek(struct consumer *c, const struct partition *partition, const stru
 		return error_set(err, ERROR_BUG, "KAFKA-SEEK", "a partition that is not assigned");
 	if (SLUICE_FAULT_POINT("transport.kafka.seek"))
 		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point transport.kafka.seek");
-	r = kafka_bounds(c->rk, partition->topic, partition->id, &low, &high, err);
-	if (r > 0)
-		return feed_resync(feed, err, "KAFKA-LOG-GONE", "it does not exist any more");
+	while ((r = kafka_bounds(c->rk, partition->topic, partition->id, &low, &high, err)) > 0) {
+		if (mono_diff_us(mono_now(), began) > GONE_MS * 1000)
+			return feed_resync(feed, err, "KAFKA-LOG-GONE", "it does not exist any more");
+		poll(NULL, 0, LOOK_MS);
+	}
 	if (r < 0)
 		return r;
 	if (c->foreign)

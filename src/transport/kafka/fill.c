@@ -5,7 +5,9 @@
  * Records from messages. Where rows come without transactions (layout tables, another program's topics) the rows of a
  * batch are framed by a BEGIN and an END of our own, so that whoever is behind sees transactions only: the END
  * has the position of the last row exactly, the offset of its message, no resume point, and the time of its producing as
- * the nearest that is known of its commit. Marks and heartbeats stand outside of frames, and so do a snapshot's rows, which
+ * the nearest that is known of its commit. Where rows tell that their transaction has to be applied whole (OPEN) the
+ * frame is that transaction and ends with its own END; a batch waits for it, and one that is too large for two batches is split
+ * all the same. Marks and heartbeats stand outside of frames, and so do a snapshot's rows, which
  * have marks of their own.
  */
 
@@ -13,7 +15,9 @@
 
 #include "fill.h"
 
-#define PARTITIONS "partitions=" /* see tables.c */
+/* see tables.c */
+#define PARTITIONS "partitions="
+#define OPEN	   "open"
 
 static bool is_framed(enum record_op op)
 {
@@ -67,6 +71,18 @@ static void frame_end(struct feed *feed)
 	rec->offset = feed->frame.offset;
 	rec->end = end;
 	feed->frame.n_records = 0;
+	feed->frame.open = feed->frame.carried = false;
+}
+
+/* the END that rows of an open frame have announced */
+static void frame_whole(const struct fill *fill, struct feed *feed, const struct taken *taken)
+{
+	if (!feed->frame.n_records)
+		return; /* split, or stored up to here */
+	fill_open(fill, feed);
+	feed->frame.pos = taken->stamp->pos;
+	feed->frame.offset = taken->msg->offset;
+	frame_end(feed);
 }
 
 void fill_row(struct feed *feed, struct position pos, int64_t offset, int64_t at_ms)
@@ -134,12 +150,18 @@ int fill_take(const struct fill *fill, struct feed *feed, const struct taken *ta
 	struct batch *batch;
 	struct record *rec;
 
+	if (fill->frames && stamp->op == RECORD_END) {
+		frame_whole(fill, feed, taken);
+		return 0;
+	}
 	fill_open(fill, feed);
 	batch = feed->batch;
-	if (fill->frames && is_framed((enum record_op)stamp->op))
+	if (fill->frames && is_framed((enum record_op)stamp->op)) {
 		fill_row(feed, stamp->pos, taken->msg->offset, taken->msg->at_ms);
-	else
+		feed->frame.open = feed->frame.open || !strcmp(stamp->options, OPEN);
+	} else {
 		frame_end(feed);
+	}
 	rec = batch_add(batch);
 	rec->op = stamp->op;
 	rec->flags = stamp->flags;
@@ -172,13 +194,19 @@ void fill_heartbeat(const struct fill *fill, struct feed *feed, const struct rec
 	rec->offset = feed->taken;
 }
 
-struct batch *fill_close(struct feed *feed)
+struct batch *fill_close(struct feed *feed, enum fill_end how)
 {
 	struct batch *batch = feed->batch;
+	bool full = batch && batch_is_full(batch);
 
 	if (!batch || !batch->n_records)
 		return NULL;
-	frame_end(feed);
+	if (feed->frame.open && how == FILL_END_WHOLE && !full)
+		return NULL;
+	if (feed->frame.open && how != FILL_END_SPLIT && !(full && feed->frame.carried))
+		feed->frame.carried = true;
+	else
+		frame_end(feed);
 	feed->batch = NULL; /* the caller's now */
 	return batch;
 }

@@ -8,6 +8,13 @@
 
 #include "feed.h"
 
+/* how a batch ends */
+enum fill_end {
+	FILL_END_WHOLE, /* not inside of a transaction that has to be applied whole, unless the batch is full */
+	FILL_END_CARRY, /* now; such a transaction goes on in the next batch */
+	FILL_END_SPLIT, /* now; such a transaction, too */
+};
+
 /* a message that counts */
 struct taken {
 	const struct message *msg;
@@ -18,7 +25,8 @@ struct taken {
 struct fill {
 	struct codec *codec;
 	struct block_pool *pool;
-	bool frames; /* rows come without transactions: each batch's rows get a BEGIN and an END */
+	bool frames; /* rows come without transactions: each batch's rows get a BEGIN and an END, or those of a
+		      * transaction where that has to be applied whole */
 };
 
 /** fill_take() - appends a record to the feed's batch, which is made when there is none. Return: 0; negative: DATA. */
@@ -30,8 +38,8 @@ uint32_t fill_partitions(const struct stamp *stamp);
 /** fill_heartbeat() - appends a heartbeat of our own: all that the source had committed by then is before it. */
 void fill_heartbeat(const struct fill *fill, struct feed *feed, const struct record_heartbeat *beat);
 
-/** fill_close() - the feed's batch, complete and the caller's; NULL = there is nothing in it. */
-struct batch *fill_close(struct feed *feed);
+/** fill_close() - the feed's batch, complete and the caller's; NULL = there is nothing in it, or it has to wait. */
+struct batch *fill_close(struct feed *feed, enum fill_end how);
 
 /** fill_open() - makes the feed's batch when there is none. */
 void fill_open(const struct fill *fill, struct feed *feed);

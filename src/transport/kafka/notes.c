@@ -61,7 +61,9 @@ static int notes_connect(struct transport_notes *notes, struct error *err)
 	if (!conf)
 		return -1;
 	if (kafka_conf_set(conf, "group.id", notes->group, err) < 0 ||
-		kafka_conf_set(conf, "enable.auto.commit", "false", err) < 0) {
+		kafka_conf_set(conf, "enable.auto.commit", "false", err) < 0 ||
+		/* there is no session, but for so long a client that is to end waits with a commit for a coordinator */
+		kafka_conf_set(conf, "session.timeout.ms", "1000", err) < 0) {
 		rd_kafka_conf_destroy(conf);
 		return -1;
 	}

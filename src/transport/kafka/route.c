@@ -407,6 +407,7 @@ static int routed_fill(
 		.keyed = routed_keyed(rel, &shape, arena),
 		.route = route,
 	};
+	route->loose = shape.loose;
 	w->routes.n_routed++;
 	return 0;
 }

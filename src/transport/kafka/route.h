@@ -19,6 +19,8 @@ struct route {
 	char topic[TOPIC_MAX];
 	rd_kafka_topic_t *handle;
 	bool own;   /* not of rows */
+	bool loose; /* rows of a transaction may be in each other's way until its end, which a mark tells */
+	bool open;  /* such a transaction has rows in it, and no mark yet */
 	uint32_t n; /* partitions */
 	struct position
 		prev[]; /* of the last record in each that counts: what is at or below it is in the log */
@@ -39,6 +41,7 @@ struct routes {
 	uint32_t
 		partitions; /* of all topics of rows that the log has, also those not written since we rule */
 	rd_kafka_t *look;   /* to read what a topic holds; NULL = not needed yet */
+	uint32_t n_open;    /* routes that are open */
 	uint32_t spread;    /* partitions that have the record under way already */
 	/* a tombstone that still has to follow a delete; route NULL = none */
 	struct {

@@ -12,7 +12,10 @@
  *      both have a place and an id, ordinals are doubled here: 2n, and 2n + 1 for the second half.
  *   3. An insert has all its columns: what an UPDATE left out is read from the source. When the row is gone from there, its end
  *      follows in the stream, and a value that its type allows stands in until then.
- *   4. What is not for everyone (marks of the copy, TRUNCATE beyond the first partition) has a null value.
+ *   4. What is not for everyone (marks of the copy and of a transaction's end, TRUNCATE beyond the first partition) has a null
+ *      value.
+ *   5. Where a deferrable constraint ties rows together only whole transactions fit the target: their rows say OPEN, and behind the
+ *      last one stands a mark, also where a reader that died had written the rows.
  */
 
 #include <stdio.h>
@@ -22,6 +25,8 @@
 #include <sluice/murmur2.h>
 
 #include "writer.h"
+
+#define OPEN "open" /* see fill.c */
 
 /* positions of this layout; see invariant 2 */
 static struct position place_of(struct position pos, unsigned half)
@@ -62,18 +67,57 @@ static void tombstone_due(
 	buf_put(&w->routes.tombstone.key, msg->key, msg->key_len);
 }
 
+/* invariant 5 */
+static void note_open(struct writer *w, struct route *route, const struct record *rec)
+{
+	if (!route->loose || route->open || rec->op == RECORD_READ)
+		return;
+	route->open = true;
+	w->routes.n_open++;
+}
+
+/* the transaction has ended in every topic that waits for that */
+static int put_ends(struct writer *w, const struct record *rec, struct ticket *ticket, struct error *err)
+{
+	const struct record_end end = { .n_records = 0 };
+	const struct record mark = { .op = RECORD_END, .pos = rec->pos, .end = &end };
+	const struct codec_output none = { .key.null = true, .value.null = true, .exact.null = true };
+	int r = w->routes.n_open ? put_tombstone(w, ticket, err) : 0;
+
+	for (struct route *route = w->routes.first; r == 0 && w->routes.n_open && route;
+		route = route->next) {
+		const struct publish_at at = { .pos = rec->pos, .prev = route->prev[0], .mark = true };
+		struct message msg;
+
+		if (!route->open)
+			continue;
+		if (position_compare(at.pos, at.prev) > 0) {
+			publish_message(w, &mark, &none, &at, &msg);
+			r = writer_produce(w, (struct place){ route->handle, 0 }, &msg, ticket, err);
+		}
+		if (r != 0)
+			return r;
+		if (position_compare(at.pos, at.prev) > 0)
+			route->prev[0] = at.pos;
+		route->open = false;
+		w->routes.n_open--;
+	}
+	return r;
+}
+
 /* one message of a row, where the log does not have it yet */
 static int put_one(struct writer *w, struct route *route, const struct record *rec, unsigned half,
 	struct ticket *ticket, struct error *err)
 {
 	struct codec_output out;
-	struct publish_at at = { 0 };
+	struct publish_at at = { .options = route->loose && rec->op != RECORD_READ ? OPEN : NULL };
 	struct message msg;
 	uint32_t partition;
 	int r = put_tombstone(w, ticket, err);
 
 	if (r != 0)
 		return r;
+	note_open(w, route, rec);
 	if (publish_encode(w, rec, &out, err) < 0)
 		return publish_fails(rec, err);
 	partition = murmur2_partition(w->output.data + out.key.at, out.key.len, route->n);
@@ -325,8 +369,12 @@ int tables_put(struct writer *w, const struct record *rec, struct ticket *ticket
 		return put_truncate(w, rec, ticket, err);
 	case RECORD_CHUNK:
 		return put_mark(w, rec, ticket, err);
-	case RECORD_BEGIN:
 	case RECORD_END:
+		r = put_ends(w, rec, ticket, err);
+		if (r != 0)
+			return r;
+		return put_named(w, &w->routes.transactions, "transaction", rec, ticket, err);
+	case RECORD_BEGIN:
 		return put_named(w, &w->routes.transactions, "transaction", rec, ticket, err);
 	case RECORD_MESSAGE:
 		return put_named(w, &w->routes.messages, "message", rec, ticket, err);
