@@ -5,10 +5,16 @@
  * One step at a time in a thread of its own. Each is resumable, so one that was stopped or killed costs time only.
  *
  * Where several appliers share the partitions, each looks when it has applied the last mark of one; whoever comes last finds all
- * there. The others look again every LOOK_MS, since that one may die before it has done anything.
+ * there. The others look again every LOOK_MS, since that one may die before it has done anything. Several may come to the same step:
+ * the sink lets one after the other in, and who comes later finds it done.
+ *
+ * In layout tables the rows of one table may be ahead of those of another, or of another partition, that they refer to, and a
+ * foreign key cannot be built at such a moment. What is missing may be this applier's own to apply: so it goes on applying, and
+ * tries again after LOOK_MS.
  */
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 
 #include "builder.h"
@@ -79,6 +85,25 @@ bool builder_is_due(const struct builder *builder)
 	return builder->due && !builder->running && mono_until_ms(builder->due_at, mono_now()) == 0;
 }
 
+/* a key that refers to rows which are not applied yet */
+static bool must_wait(const struct builder *builder)
+{
+	return builder->result < 0 && !strcmp(builder->err.code, "PG-23503") &&
+	       builder->ctx.cfg->transport.kafka.layout == LAYOUT_TABLES;
+}
+
+static void wait_for_rows(struct builder *builder)
+{
+	struct context *ctx = builder->at->ctx;
+
+	status_alarm_raise(ctx->status, "SNAPSHOT-FK-WAITS",
+		"if it stays, look for rows of the source that break the key, or for an applier that is stopped",
+		"tried again until the rows it refers to are applied: %.180s", builder->err.message);
+	log_info(ctx->log, "snapshot-wait", "a foreign key waits for rows that are not applied yet",
+		"again_ms=%d", LOOK_MS);
+	look_in(builder, LOOK_MS);
+}
+
 /* a step has ended: what is left of the copy? */
 static int ended(struct builder *builder, struct error *err)
 {
@@ -87,6 +112,10 @@ static int ended(struct builder *builder, struct error *err)
 
 	pthread_join(builder->thread, NULL);
 	builder->running = false;
+	if (must_wait(builder)) {
+		wait_for_rows(builder);
+		return 0;
+	}
 	if (builder->result < 0) {
 		*err = builder->err;
 		return -1;
@@ -97,6 +126,7 @@ static int ended(struct builder *builder, struct error *err)
 		look_in(builder, LOOK_MS);
 		return 0;
 	}
+	status_alarm_clear(at->ctx->status, "SNAPSHOT-FK-WAITS");
 	builder->post_at = builder->result_post_at;
 	/* no stream follows that could pass a start point */
 	if (only && builder->post_at)

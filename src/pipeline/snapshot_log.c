@@ -171,14 +171,6 @@ static int prepare(
 	return sink->snapshot->ops->plan(sink->snapshot, &plan->src, err);
 }
 
-/* in layout tables one table may be ahead of another that it refers to, until both have come to the end of the log */
-static int complete_failed(struct context *ctx, struct error *err)
-{
-	if (ctx->cfg->transport.kafka.layout == LAYOUT_TABLES && !strcmp(err->code, "PG-23503"))
-		err->class = ERROR_TRANSIENT;
-	return -1;
-}
-
 /* keys or all, sequences, statistics, the mark; all of it may have been done before */
 static int complete(struct context *ctx, struct sink *sink, struct plan *plan, const struct buf *sequences,
 	struct error *err)
@@ -188,7 +180,7 @@ static int complete(struct context *ctx, struct sink *sink, struct plan *plan, c
 	log_info(ctx->log, "snapshot-post", "the copy is applied, building keys and indexes",
 		"state=begin tables=%u section=%s", plan->src.n_tables, section);
 	if (sink->snapshot->ops->schema(sink->snapshot, section, NULL, err) < 0)
-		return complete_failed(ctx, err);
+		return -1;
 	if (SLUICE_FAULT_POINT("snapshot.applier.keys"))
 		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point snapshot.applier.keys");
 	if (sink->snapshot->ops->finish(sink->snapshot, &plan->src, sequences, err) < 0 ||

@@ -316,7 +316,7 @@ static int restore_lock(struct load *load, bool take, struct error *err)
 	return lock_sign(load, err);
 }
 
-/* an error leaves the session, and with it the lock, to the end of the attempt */
+/* after an error the session ends, and with it the lock: another applier may be luckier */
 int restore_schema(struct snapshot_sink *base, const char *section, const struct buf *dump, struct error *err)
 {
 	struct load *load = (struct load *)base;
@@ -326,5 +326,9 @@ int restore_schema(struct snapshot_sink *base, const char *section, const struct
 		r = restore_pre(load, dump, err);
 	else if (r == 0)
 		r = restore_post(load, !strcmp(section, "keys"), err);
-	return r == 0 ? restore_lock(load, false, err) : r;
+	if (r == 0)
+		return restore_lock(load, false, err);
+	PQfinish(load->conn);
+	load->conn = NULL;
+	return r;
 }

@@ -1,0 +1,68 @@
+# SPDX-FileCopyrightText: the sluice authors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Layout tables, the end of a copy with several appliers: one builds keys and indexes, and foreign keys wait for whoever lags."""
+
+from compare import assert_same
+from test_kafka import halves  # noqa: F401
+from test_kafka_snapshot import foreign, indexes
+from test_kafka_tables import wait_applied
+from wait import wait_until
+
+PARENTS = "insert into parent select g, g % 7, 'p' || g from generate_series({}, {}) g"
+CHILDREN = "insert into child select g, {1} + {0} - g from generate_series({0}, {1}) g"
+
+
+def family(db):
+    db.sql("create table parent(id int primary key, v int, note text)", PARENTS.format(1, 300),
+           "create table child(id int primary key, parent int not null references parent)", CHILDREN.format(1, 300),
+           "create index parent_v on parent(v)", "create index parent_note on parent(note)", "create index child_parent on child(parent)")
+
+
+def slow(point, ms, hits):
+    return {"SLUICE_FAULT": ",".join(f"{point}:sleep={ms}@{i}" for i in range(1, hits + 1))}
+
+
+def assert_built(blue, green):
+    assert_same(blue, green)
+    assert indexes(blue) == indexes(green) and foreign(blue) == foreign(green)
+    assert green.one("select count(*) from sluice.migration where key = 'snapshot/complete'") == 1
+
+
+def test_two_appliers_at_the_end_of_a_copy(blue, green, halves, number):
+    """Both come to it while one is at work: the other waits for the lock in the target, then finds all there."""
+    family(blue)
+    reader, first = halves(layout="tables", partitions=4)
+    second = halves(layout="tables", partitions=4)[1]
+    reader.start()
+    for applier in (first, second):
+        applier.start(env=slow("snapshot.post", 1500, 4))
+    waiting = "select count(*) from pg_locks l join pg_database d on d.oid = l.database " \
+              "where d.datname = current_database() and locktype = 'advisory' and not granted"
+    wait_until(lambda: first.alive() and second.alive() and green.one(waiting) == 1, 60, "one waits for the other")
+    blue.sql("update parent set v = v + 1", "insert into child select g, g - 300 from generate_series(301, 310) g")
+    wait_applied(first, second)
+    for applier in (first, second):
+        applier.wait_synced()
+        assert "event=retry " not in applier.log().split("event=assigned", 1)[1], applier.log()[-3000:]
+    assert_built(blue, green)
+
+
+def test_a_foreign_key_waits_for_the_partition_that_lags(blue, green, halves, number):
+    """Children of the stream are applied before their parents, which stand in partitions of an applier that is slow."""
+    family(blue)
+    small = {"limits": {"batch_memory": "8MiB"}}  # the marks of the copy and what follows them are not applied in one go
+    reader, slower = halves(small, layout="tables", partitions=2)
+    faster = halves(small, layout="tables", partitions=2)[1]
+    reader.until_synced()
+    blue.sql("insert into parent select g, 1, repeat('x', 2000) from generate_series(1001, 4000) g", CHILDREN.format(3901, 4000))
+    reader.start()
+    slower.start(env=slow("pipeline.applier.apply", 600, 12))
+    faster.start()
+    wait_applied(slower, faster)
+    slower.wait_synced()
+    faster.wait_synced()
+    logs = slower.log() + faster.log()
+    assert "event=snapshot-wait" in logs, logs[-5000:]
+    assert_built(blue, green)
+    assert not [a for s in (slower, faster) for a in s.status()["alarms"]]
