@@ -21,13 +21,17 @@ struct status_rates {
 	double lag_seconds, lag_bytes; /* growth; negative = falling */
 };
 
-/** status_sample() - remembers the counters, at most once a second. Thread: any without the status lock. Blocks: for it. */
+/* a look at the source takes at most 5 s, and there is one a second: what is older than this, nobody looks after */
+#define STATUS_STALE_MS 10000
+
+/** status_sample() - remembers the counters, at most once a second; where nobody has measured the lag for a while, takes
+ * back what was said of phase and halves then. Thread: any without the status lock. Blocks: for it. */
 void status_sample(const struct context *ctx);
 
 /* the next three read a status whose lock is held, or a copy of one */
 struct status_rates status_rates(const struct status *st);
-/** status_lag_seconds() - the lag that is true now: while the source cannot be reached at least the time since its end
- * was last known. Return: seconds; < 0 = unknown. */
+/** status_lag_seconds() - the lag that is true now: while the source cannot be reached, or nobody looks, at least the time
+ * since its end was last known. Return: seconds; < 0 = unknown. */
 double status_lag_seconds(const struct status *st, struct mono now);
 /** status_snapshot_eta() - seconds until the copy ends; < 0 = unknown or none running. */
 double status_snapshot_eta(const struct status *st);

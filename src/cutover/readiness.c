@@ -20,9 +20,6 @@
 #include <sluice/readiness.h>
 #include <sluice/report.h>
 
-/* the monitor looks every second, and a look takes at most 5 s */
-#define STALE_MS 10000
-
 static const char *const needs_person[] = { "blocked", "paused", "phase", "dead_letters", "sequences",
 	"new_tables", "fence_not_configured", "hook_missing", "reverse_not_possible", "other_stream",
 	"verify" };
@@ -148,9 +145,9 @@ static bool judge_connected(const struct readiness_input *in, struct readiness *
 		eta_unknown(ret);
 		return false;
 	}
-	if (age * 1000 > STALE_MS) {
+	if (age * 1000 > STATUS_STALE_MS) {
 		reason_seconds(reason_add(ret, "stale", "the source's end was last known %.0f s ago", age),
-			age, STALE_MS);
+			age, STATUS_STALE_MS);
 		eta_unknown(ret);
 		return false;
 	}

@@ -33,12 +33,18 @@ void attempt_wake(struct attempt *at)
 
 void attempt_fail(struct attempt *at, const char *stage, const struct error *err)
 {
+	bool first;
+
 	pthread_mutex_lock(&at->lock);
-	if (!at->err_stage) {
+	first = !at->err_stage;
+	if (first) {
 		at->err = *err;
 		at->err_stage = stage;
 	}
 	pthread_mutex_unlock(&at->lock);
+	/* to take an attempt down takes as long as clients of peers that are away need: what it was it is no more */
+	if (first && err->class == ERROR_TRANSIENT && !context_stopping(at->ctx))
+		status_state(at->ctx->status, STATE_RETRYING, err->code, err->message, err->remedy);
 	atomic_store_explicit(&at->abort, true, memory_order_release);
 	eventfd_write(at->done_fd, 1);
 }

@@ -184,7 +184,7 @@ static void take(struct exchange *ex)
 	}
 	if (applier.at.us)
 		heard_take(&ex->applier, &applier);
-	if (ex->alone && ex->side != EXCHANGE_APPLIER)
+	if (ex->alone && (ex->side != EXCHANGE_APPLIER || ex->stands_by))
 		take_ends(ex, notes, n);
 }
 
@@ -242,6 +242,9 @@ static int64_t show_partitions(const struct exchange *ex)
 
 		if (!*notes[i].topic)
 			continue;
+		/* notes are older than our standing by */
+		if (k == ex->n_ends)
+			return -1;
 		end = &ex->ends[k++];
 		partition = (struct partition){ .topic = end->topic, .id = end->partition };
 		log_lag_set(
@@ -355,6 +358,29 @@ void exchange_show_silent(struct exchange *ex, uint64_t head, struct wall now)
 	show_far_applier(ex, &sight);
 	show_judged(ex);
 	status_unlock(st);
+}
+
+void exchange_show_standby(struct exchange *ex, const struct sight *sight)
+{
+	struct status *st = ex->ctx->status;
+	struct sight far = *sight;
+
+	status_lock(st);
+	far.passed = ex->reader.note.passed;
+	far.seconds =
+		ex->alone ? show_far_reader(ex, far.head, far.now, far.silent) : st->halves.reader.seconds;
+	show_far_applier(ex, &far);
+	show_judged(ex);
+	status_unlock(st);
+}
+
+enum phase exchange_phase(const struct exchange *ex, struct wall now, enum phase otherwise)
+{
+	const struct note *note = &ex->applier.note;
+
+	if (!note->at.us || note->phase == PHASE_PREPARE)
+		return otherwise;
+	return note_is_late(note, now) ? MIN(note->phase, PHASE_CATCHING_UP) : note->phase;
 }
 
 static const struct transport_note *note_of(

@@ -38,7 +38,8 @@ struct exchange {
 	enum exchange_side side;
 	const struct source_format *format;
 	struct transport_notes *notes; /* NULL: there is no log */
-	bool alone; /* the other half is another process, or there is none: we show for both */
+	bool alone;	/* the other half is another process, or there is none: we show for both */
+	bool stands_by; /* an applier whose partition another has: that one's notes tell, as if we were none */
 	struct heard reader;
 	struct heard applier;	    /* of all partitions together: that of the slowest */
 	struct transport_end *ends; /* of the partitions with a note, in their order */
@@ -76,6 +77,11 @@ void exchange_show_reader(struct exchange *ex, const struct sight *sight);
 void exchange_show_applier(struct exchange *ex, const struct sight *sight);
 /** exchange_show_silent() - neither half is here. */
 void exchange_show_silent(struct exchange *ex, uint64_t head, struct wall now);
+/** exchange_show_standby() - an applier is here that stands by. sight: head, now and silent. */
+void exchange_show_standby(struct exchange *ex, const struct sight *sight);
+/** exchange_phase() - what the applier that works says of the phase; one that is silent says nothing better than catching-up.
+ * now: the source's clock. otherwise: nobody ever said anything. */
+enum phase exchange_phase(const struct exchange *ex, struct wall now, enum phase otherwise);
 
 /** exchange_passed() - whether every partition is durable up to major (not 0), or else up to ends. held_major: of ours. */
 bool exchange_passed(const struct exchange *ex, uint64_t major, uint64_t held_major,

@@ -56,8 +56,12 @@ static void monitor_phase(struct monitor *mon, enum phase phase)
 	struct attempt *at = mon->at;
 	struct error err = ERROR_INIT;
 	const char *name = phase_to_string(phase);
+	bool shown;
 
-	if (mon->stored_known && mon->stored == phase)
+	status_lock(at->ctx->status);
+	shown = at->ctx->status->phase == phase;
+	status_unlock(at->ctx->status);
+	if (shown && mon->stored_known && mon->stored == phase)
 		return;
 	status_phase(at->ctx->status, phase);
 	log_info(at->ctx->log, "phase", "phase changed", "phase=%s", name);
@@ -355,22 +359,59 @@ static int64_t monitor_hear(struct monitor *mon, struct source_health *ret)
 	return since.us;
 }
 
-/* nobody has a phase to tell who has no partition */
-static int monitor_applier_phase(struct monitor *mon, struct error *err)
+static bool monitor_is_in(struct monitor *mon, enum run_state state)
 {
 	struct status *st = mon->at->ctx->status;
-	bool runs;
+	bool is;
 
 	status_lock(st);
-	runs = st->state == STATE_RUNNING;
+	is = st->state == state;
 	status_unlock(st);
-	if (!runs)
+	return is;
+}
+
+/* who has no partition shows what the others say, and stores nothing */
+static void monitor_others_phase(struct monitor *mon, struct wall now)
+{
+	struct status *st = mon->at->ctx->status;
+
+	mon->stored_known = false;
+	mon->limits_met = (struct mono){ 0 };
+	status_lock(st);
+	st->phase = exchange_phase(&mon->exchange, now, st->phase);
+	st->limits_met_since = mon->limits_met;
+	status_unlock(st);
+}
+
+static int monitor_applier_phase(struct monitor *mon, struct error *err)
+{
+	if (!monitor_is_in(mon, STATE_RUNNING))
 		return 0;
 	if (atomic_load(&mon->at->post_done) &&
 		(atomic_load(&mon->at->passed) || atomic_load(&mon->at->passed_clear_us)))
 		return monitor_readiness(mon, err);
 	monitor_phase(mon, PHASE_SNAPSHOT);
 	return 0;
+}
+
+/* another applier has the partition: how far it is, it says itself */
+static void monitor_stand_by(struct monitor *mon, const struct sight *sight)
+{
+	struct status *st = mon->at->ctx->status;
+	double silence = -1;
+
+	status_lock(st);
+	if (sight->silent)
+		silence = st->lag_seconds;
+	status_unlock(st);
+	exchange_show_standby(&mon->exchange, sight);
+	status_lock(st);
+	/* what a silent source has behind it nobody knows */
+	if (silence > st->lag_seconds)
+		st->lag_seconds = silence;
+	if (!sight->silent)
+		mon->last_lag = st->lag_seconds;
+	status_unlock(st);
 }
 
 /* the applier's turn behind a log */
@@ -382,12 +423,15 @@ static int monitor_log(struct monitor *mon, struct error *err)
 	struct source_health health;
 	struct note mine = { .lag_us = -1, .prepared = -1, .new_tables = -1 };
 	struct sight sight = { .passed = atomic_load(&at->passed), .seconds = -1 };
+	bool standby;
 	int r = 0;
 
 	mon->last_contact.us = monitor_hear(mon, &health);
 	sight.now = source_clock_now(&mon->clock, now);
 	sight.head = health.head;
 	sight.silent = mono_diff_us(now, mon->last_contact) > NEWS_LATE_MS * 1000;
+	standby = monitor_is_in(mon, STATE_STANDBY);
+	mon->exchange.stands_by = standby && !at->reader->spread;
 	if (mon->last_contact.us && sight.silent) {
 		/* nothing else tells how long the silence has lasted than our own clock, be it set well or not */
 		if (wall_now().us > sight.now.us)
@@ -396,7 +440,8 @@ static int monitor_log(struct monitor *mon, struct error *err)
 	} else if (mon->last_contact.us) {
 		health.server_time = sight.now;
 		atomic_store(&at->clock_offset_us, sight.now.us - wall_now().us);
-		monitor_lag(mon, &health, sight.passed);
+		if (!mon->exchange.stands_by)
+			monitor_lag(mon, &health, sight.passed);
 		monitor_heard(mon, &health);
 	}
 	if (mon->last_contact.us) {
@@ -410,9 +455,13 @@ static int monitor_log(struct monitor *mon, struct error *err)
 		mine.lag_us = sight.seconds < 0 ? -1 : (int64_t)(sight.seconds * 1e6);
 	}
 	exchange_turn(&mon->exchange, mon->last_contact.us ? &mine : NULL);
-	if (mon->last_contact.us)
+	if (mon->last_contact.us && mon->exchange.stands_by)
+		monitor_stand_by(mon, &sight);
+	else if (mon->last_contact.us)
 		exchange_show_applier(&mon->exchange, &sight);
-	if (mon->last_contact.us && !sight.silent)
+	if (mon->last_contact.us && standby)
+		monitor_others_phase(mon, sight.now);
+	else if (mon->last_contact.us)
 		r = monitor_applier_phase(mon, err);
 	return r < 0 ? r : monitor_until_applied(mon, err);
 }
@@ -447,9 +496,7 @@ static int monitor_turn(struct monitor *mon, struct error *err)
 	if (at->role == ROLE_WHOLE)
 		return monitor_readiness(mon, err);
 	if (at->opt->role == ROLE_READER)
-		monitor_phase(mon, mon->exchange.applier.note.phase > PHASE_PREPARE
-					   ? mon->exchange.applier.note.phase
-					   : PHASE_CATCHING_UP);
+		monitor_phase(mon, exchange_phase(&mon->exchange, health.server_time, PHASE_CATCHING_UP));
 	return 0;
 }
 

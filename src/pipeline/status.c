@@ -65,6 +65,12 @@ const char *run_state_to_string(enum run_state state)
 	return run_state_names[state];
 }
 
+/* nobody has looked how far the stream is behind, who did before */
+static bool status_is_stale(const struct status *st, struct mono now)
+{
+	return st->lag_measured.us && mono_diff_us(now, st->lag_measured) > STATUS_STALE_MS * INT64_C(1000);
+}
+
 /* copies and cuts at a UTF-8 boundary */
 static void text_set(char *to, size_t size, const char *from)
 {
@@ -230,6 +236,20 @@ void log_lag_set(struct status *st, const struct partition *partition, const str
 	to->records = lag->end < 0 ? -1 : lag->end > lag->offset ? lag->end - lag->offset : 0;
 }
 
+/* while an attempt is torn down, or between two, nobody measures, and what was said last goes on being true less and less */
+static void status_doubt(struct status *st, const struct config *cfg)
+{
+	struct mono now = mono_now();
+
+	if (!status_is_stale(st, now) ||
+		status_lag_seconds(st, now) * 1000 <= (double)cfg->cutover.max_lag_ms)
+		return;
+	if (st->phase == PHASE_IN_SYNC || st->phase == PHASE_READY)
+		st->phase = PHASE_CATCHING_UP;
+	st->halves.behind = BEHIND_UNKNOWN;
+	st->halves.reader.seconds = st->halves.applier.seconds = -1;
+}
+
 void status_sample(const struct context *ctx)
 {
 	struct status *st = ctx->status;
@@ -242,6 +262,7 @@ void status_sample(const struct context *ctx)
 	};
 
 	status_lock(st);
+	status_doubt(st, ctx->cfg);
 	if (st->n_samples &&
 		mono_diff_us(now.at, st->samples[st->n_samples - 1].at) < (int64_t)SAMPLE_MS * 1000) {
 		status_unlock(st);
@@ -291,7 +312,8 @@ double status_lag_seconds(const struct status *st, struct mono now)
 {
 	double since = (double)mono_diff_us(now, st->lag_measured) / 1e6;
 
-	if (st->lag_seconds < 0 || st->source.connected || !st->lag_measured.us)
+	if (st->lag_seconds < 0 || !st->lag_measured.us ||
+		(st->source.connected && !status_is_stale(st, now)))
 		return st->lag_seconds;
 	return since > st->lag_seconds ? since : st->lag_seconds;
 }

@@ -259,3 +259,36 @@ def test_a_partition_that_is_gone_has_no_lag(blue, green, halves):
     wait_until(lambda: first.metric("kafka_consumer_lag_records") is None, 30, "none at the first one")
     blue.sql(CHANGE)
     same(blue, green)
+
+
+def test_who_lost_its_partition_does_not_go_on_saying_ready(blue, green, halves, kafka_broker):
+    """While another applier has the partition a standby shows that one's lag; while the brokers are away nobody stays at what was."""
+    reader, first = both(blue, green, halves)
+    first.wait_phase("ready")
+    second = halves("applier").start()
+
+    def standby():
+        states = {a: (s["state"]["name"], s["phase"]) for a in (first, second) if a.alive() and (s := a.status())}
+        runs = [a for a, (state, _) in states.items() if state == "running"]
+        knows = [a for a, (state, phase) in states.items() if state == "standby" and phase in ("in-sync", "ready")]
+        return runs and knows and knows[0]
+
+    idle = wait_until(standby, 30, "one stands by and knows the other's phase")
+    blue.sql(CHANGE)
+    same(blue, green)
+    wait_lag(idle, 0, 3)
+    assert not idle.status()["ready"]["ready"]
+    kafka_broker.pause()
+    try:
+        for half in (first, second, reader):
+            wait_lag(half, 12, 60)
+            status = half.wait_status(lambda s: s["phase"] == "catching-up", "what was ready is not any more", 10)
+            assert status["transport"]["behind"] != "none" and not status["ready"]["ready"]
+            assert half.metric("lag_seconds") > 12 and half.metric("cutover_ready") == 0
+    finally:
+        kafka_broker.go_on()
+    blue.sql(CHANGE)
+    same(blue, green)
+    for half in (first, second, reader):
+        wait_lag(half, 0, 3, 60)
+        half.wait_synced()

@@ -333,6 +333,9 @@ static void test_lag_grows_while_away(void **state)
 	status.source.connected = false;
 	assert_true(status_lag_seconds(&status, at(91)) == 2);
 	assert_true(status_lag_seconds(&status, at(100)) == 10);
+	/* and while nobody looks, whoever was connected when somebody did */
+	status.source.connected = true;
+	assert_true(status_lag_seconds(&status, at(101)) == 11);
 }
 
 static void test_names(void **state)
