@@ -9,6 +9,9 @@
  * The table's lock is asked for with a time limit, since everybody queues behind one who waits for it; without it the
  * transaction is given up and tried again. It is held to the end of that transaction.
  *
+ * Where a log's partitions are shared, several appliers come to a new column at the same time: who has the table's lock looks again, and
+ * finds it there or makes it. Two that have both written rows of the table before cannot both have the lock: one of them is given up.
+ *
  * What is remembered of the source's columns is written with them, or when a relation is met first, then in a statement
  * that holds the progress row, so that only the applier that has the stream writes it.
  */
@@ -26,6 +29,14 @@
 #define LOCK_WAIT "1s"
 
 CLEANUP_DEFINE(struct ddl_known, ddl_known_free)
+
+/* may another applier of the stream write the table? */
+static bool is_shared(const struct apply *apply)
+{
+	const struct config *cfg = apply->sink->cfg;
+
+	return cfg->transport.type == TRANSPORT_KAFKA && cfg->transport.kafka.layout == LAYOUT_TABLES;
+}
 
 static void known_key(const struct target *target, char key[CHUNK_KEY_MAX])
 {
@@ -283,7 +294,6 @@ static bool is_missing(const struct column_facts *facts)
 static int run_default(
 	struct apply *apply, const struct target *target, const struct ddl_add *add, struct error *err)
 {
-	const struct config *cfg = apply->sink->cfg;
 	const struct column_facts *facts = add->column->facts;
 	_cleanup_(buf_freep) struct buf sql = BUF_INIT;
 	bool set = false;
@@ -291,7 +301,7 @@ static int run_default(
 	if (!ddl_put_default(&sql, add) || is_missing(facts))
 		return 0;
 	/* another partition may still hold rows from before the column: they are given what the column was made with */
-	if (cfg->transport.type == TRANSPORT_KAFKA && cfg->transport.kafka.layout == LAYOUT_TABLES)
+	if (is_shared(apply))
 		return leave(apply, target, add->column, buf_str(&sql), err);
 	if ((!facts->preset || ddl_default_is_plain(facts->preset)) &&
 		try_statement(apply->sink->conn, buf_str(&sql), &set, err) < 0)
@@ -375,7 +385,16 @@ static int run_columns(struct apply *apply, const struct target *target, struct 
 	return 0;
 }
 
-static int run_locked(struct apply *apply, const struct target *target, struct error *err)
+/* what is lacking once nobody else can make it */
+static int run_alone(struct apply *apply, struct target *target, struct error *err)
+{
+	if (pg_execf(apply->sink->conn, NULL, err, "LOCK TABLE %s IN ACCESS EXCLUSIVE MODE",
+		    target->sql_name) < 0)
+		return -1;
+	return target_tables_reload(apply, target, err);
+}
+
+static int run_locked(struct apply *apply, struct target *target, struct error *err)
 {
 	PGconn *conn = apply->sink->conn;
 
@@ -383,7 +402,8 @@ static int run_locked(struct apply *apply, const struct target *target, struct e
 	if (!apply->sink->replica_role && pg_exec(conn, "SET CONSTRAINTS ALL IMMEDIATE", NULL, err) < 0)
 		return -1;
 	if (pg_exec(conn, "SET LOCAL lock_timeout = '" LOCK_WAIT "'", NULL, err) < 0 ||
-		run_columns(apply, target, err) < 0)
+		(is_shared(apply) && run_alone(apply, target, err) < 0) ||
+		(target->lacks && run_columns(apply, target, err) < 0))
 		return -1;
 	if (SLUICE_FAULT_POINT("sink.pg.column_added"))
 		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point sink.pg.column_added");
