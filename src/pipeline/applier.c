@@ -23,38 +23,14 @@
 
 #include <sluice/fault.h>
 
-#include "builder.h"
-#include "lane.h"
+#include "applier.h"
 
 #define DURABLE_MS	200
 #define HEARTBEAT_MS	3000
 #define IDLE_MS		10000
-#define STATUS_MS	100
 #define RECV_TIMEOUT_MS 200
-#define EXCHANGE_MS	500
-#define EXCHANGE_MOST	64u
 #define FLUSH_POLL_MS	5 /* how often a flush is looked at while nothing else comes */
 #define GROUP_MAX_BYTES ((size_t)8 * 1024 * 1024)
-
-struct applier {
-	struct attempt *at;
-	struct lane *lanes;    /* in no order */
-	struct lane *open;     /* the lane whose target transaction is open */
-	size_t group_bytes;    /* receive no more than this before applying */
-	size_t pending_bytes;  /* of all lanes, before they were applied last */
-	bool ended;	       /* the transport has no more */
-	uint64_t received_seq; /* newest batch received */
-	uint64_t acked_seq;
-	bool unflushed;		     /* commits that no flush covers yet */
-	struct mono unflushed_since; /* of the oldest of them */
-	bool flushing;		     /* a flush is under way; it covers: */
-	uint64_t flushing_seq, flushing_major;
-	struct mono last_idle, last_status, last_passed;
-	/* a copy that comes through the log */
-	bool prepared; /* the target's tables are there */
-	bool looked;   /* whether one has come to its end before was looked at */
-	struct builder builder;
-};
 
 /* every batch up to this one is wholly committed */
 static uint64_t applier_settled(const struct applier *ap)
@@ -66,19 +42,6 @@ static uint64_t applier_settled(const struct applier *ap)
 			seq = lane->pending.batches[0]->seq - 1;
 	}
 	return seq;
-}
-
-/* the lane that is furthest behind says how far all is applied, or committed */
-static uint64_t applier_passed(const struct applier *ap, bool committed)
-{
-	uint64_t least = ap->lanes ? UINT64_MAX : 0;
-
-	for (const struct lane *lane = ap->lanes; lane; lane = lane->next) {
-		uint64_t major = committed ? lane->committed_major : lane->passed;
-
-		least = major < least ? major : least;
-	}
-	return least;
 }
 
 /* everything up to seq and major is durable */
@@ -122,110 +85,12 @@ static int applier_flush(struct applier *ap, bool wait, struct error *err)
 		if (r != 0)
 			return r < 0 ? r : 0;
 		ap->flushing = false;
-		if (applier_ack(ap, ap->flushing_seq, ap->flushing_major, err) < 0)
+		/* what was only heard of since then needs no flush */
+		if (applier_ack(ap, ap->flushing_seq,
+			    ap->unflushed ? ap->flushing_major : applier_passed(ap, true), err) < 0)
 			return -1;
 	}
 	return 0;
-}
-
-static void applier_count(struct applier *ap, const struct apply_result *res, struct mono began)
-{
-	struct metrics *metrics = ap->at->ctx->metrics;
-
-	metric_add(&metrics->applied_insert, res->inserts);
-	metric_add(&metrics->applied_update, res->updates);
-	metric_add(&metrics->applied_delete, res->deletes);
-	metric_add(&metrics->applied_truncate, res->truncates);
-	metric_add(&metrics->applied_transactions, res->transactions);
-	metric_add(&metrics->applied_bytes, res->bytes);
-	metric_add(&metrics->missing_rows, res->missing_rows);
-	metric_add(&metrics->conflicts, res->conflicts);
-	metric_add(&metrics->dead_letters, res->dead_letters);
-	histogram_add_us(&metrics->apply_batch_us, (uint64_t)mono_diff_us(mono_now(), began));
-	histogram_add_n(&metrics->apply_batch_records, res->records);
-	if (res->transactions && res->commit_time.us) {
-		int64_t us = wall_now().us + atomic_load(&ap->at->clock_offset_us) - res->commit_time.us;
-
-		histogram_add_us(&metrics->commit_to_apply_us, us > 0 ? (uint64_t)us : 0);
-	}
-}
-
-/* are the partitions shared with other appliers? then none knows alone how far the target is */
-static bool applier_shares(const struct applier *ap)
-{
-	return ap->at->reader->spread && ap->at->sink->ops->passed;
-}
-
-/* for people: position and commit time of the lane that is furthest behind */
-static void applier_show(struct applier *ap)
-{
-	struct attempt *at = ap->at;
-	struct status *st = at->ctx->status;
-	const struct lane *last = ap->lanes;
-
-	for (const struct lane *lane = ap->lanes; lane; lane = lane->next)
-		last = lane->passed < last->passed ? lane : last;
-	status_lock(st);
-	if (applier_shares(ap))
-		at->format->position((struct position){ atomic_load(&at->passed), 0 }, st->applied_position,
-			sizeof(st->applied_position));
-	else if (last)
-		at->format->resume(
-			resume_box_get(&last->resume), st->applied_position, sizeof(st->applied_position));
-	if (last && last->last_commit.us)
-		st->applied_commit_time = last->last_commit;
-	st->target.last_contact = wall_now();
-	status_unlock(st);
-}
-
-/* tells the others how far our partitions are, and takes the least of all for how far the target is */
-static int applier_exchange(struct applier *ap, struct error *err)
-{
-	struct attempt *at = ap->at;
-	struct sink_passed own[EXCHANGE_MOST], all = { 0 };
-	const struct lane *lane = ap->lanes;
-	struct mono now = mono_now();
-
-	if (ap->open || mono_diff_us(now, ap->last_passed) < EXCHANGE_MS * 1000)
-		return 0;
-	ap->last_passed = now;
-	do {
-		uint32_t n = 0;
-
-		for (; lane && n < EXCHANGE_MOST; lane = lane->next)
-			own[n++] = (struct sink_passed){ lane->partition, lane->passed, lane->clear, 0 };
-		if (at->sink->ops->passed(at->sink, own, n, &all, err) < 0)
-			return -1;
-	} while (lane);
-	all.major = attempt_whole(at, all.partitions, all.major);
-	atomic_store(&at->passed, all.major);
-	atomic_store(&at->passed_clear_us, all.major ? all.clear.us : 0);
-	return 0;
-}
-
-static void applier_publish(struct applier *ap, bool now)
-{
-	struct attempt *at = ap->at;
-	struct mono t = mono_now();
-	struct wall oldest = { 0 }, clear = { INT64_MAX };
-
-	for (const struct lane *lane = ap->lanes; lane; lane = lane->next) {
-		struct wall pending = pending_oldest(&lane->pending);
-
-		if (pending.us && (!oldest.us || pending.us < oldest.us))
-			oldest = pending;
-		if (lane->clear.us < clear.us)
-			clear = lane->clear;
-	}
-	if (ap->lanes && !applier_shares(ap)) {
-		atomic_store(&at->passed, applier_passed(ap, false));
-		atomic_store(&at->passed_clear_us, clear.us);
-	}
-	atomic_store(&at->pending_us, oldest.us);
-	if (!now && mono_diff_us(t, ap->last_status) < STATUS_MS * 1000)
-		return;
-	ap->last_status = t;
-	applier_show(ap);
 }
 
 /* what a commit means for the bookkeeping */
@@ -252,13 +117,6 @@ static int applier_build(struct applier *ap, struct error *err)
 
 	ap->at->reader->hold = r > 0;
 	return r;
-}
-
-static void applier_show_source(struct status *st, const struct lane *lane)
-{
-	status_lock(st);
-	memcpy(st->source.identity, lane->identity, sizeof(st->source.identity));
-	status_unlock(st);
 }
 
 /* the log has told whose changes these are: progress remembers it, and nobody else's are taken from then on */
@@ -320,7 +178,8 @@ static int applier_heartbeat(
 	if (lane->partition && point.offset <= lane->offset) {
 		lane_heard(lane, group, point.resume);
 		applier_publish(ap, false);
-		return 0;
+		/* nothing was written that a flush would have to cover */
+		return ap->unflushed || ap->flushing ? 0 : applier_ack(ap, 0, applier_passed(ap, true), err);
 	}
 	if (!now && mono_diff_us(mono_now(), lane->last_store) < HEARTBEAT_MS * 1000)
 		return 0;
@@ -534,7 +393,7 @@ static int applier_turn(struct applier *ap, struct error *err)
 			r = applier_lane_turn(ap, lane, full, false, err);
 	}
 	if (r == 0 && applier_shares(ap))
-		r = applier_exchange(ap, err);
+		r = applier_share(ap, err);
 	if (r < 0 || applier_flush(ap, false, err) < 0)
 		return -1;
 	now = mono_now();
