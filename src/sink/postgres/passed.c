@@ -3,8 +3,8 @@
 
 /*
  * How far each partition of a log is applied, where several appliers share them: none of them knows by itself whether the target
- * as a whole is in step. What is written here was true when its writer applied it and stays true, so an applier that lost
- * a partition does no harm by writing late; it does not have to be durable either.
+ * as a whole is in step, or free of dead letters. What is written here was true when its writer applied it and stays true, so an
+ * applier that lost a partition does no harm by writing late; it does not have to be durable either.
  */
 
 #include <stdio.h>
@@ -64,12 +64,14 @@ int passed_exchange(struct sink_postgres *sink, const struct sink_passed *own, u
 	/* a log of another prefix was another log */
 	snprintf(prefix, sizeof(prefix), "%s.", sink->cfg->transport.kafka.prefix);
 	if (pg_exec_params(sink->conn,
-		    "SELECT count(*), coalesce(min(passed), 0), coalesce(min(clear_us), 0) FROM sluice.passed"
-		    " WHERE stream = $1 AND pg_catalog.starts_with(topic, $2)",
+		    "SELECT count(*), coalesce(min(passed), 0), coalesce(min(clear_us), 0),"
+		    " (SELECT count(*) FROM sluice.dead_letters WHERE stream = $1 AND state = 'pending')"
+		    " FROM sluice.passed WHERE stream = $1 AND pg_catalog.starts_with(topic, $2)",
 		    2, values, &res, err) < 0)
 		return -1;
 	ret->partitions = (uint32_t)strtoul(PQgetvalue(res, 0, 0), NULL, 10);
 	ret->major = strtoull(PQgetvalue(res, 0, 1), NULL, 10);
 	ret->clear.us = strtoll(PQgetvalue(res, 0, 2), NULL, 10);
+	metric_set(&sink->base.ctx->metrics->dead_letters_pending, strtoull(PQgetvalue(res, 0, 3), NULL, 10));
 	return 0;
 }
