@@ -39,15 +39,34 @@ void finding_list_fini(struct finding_list *list);
 void source_postgres_check(const struct context *ctx, struct finding_list *ret);
 void sink_postgres_check(const struct context *ctx, struct finding_list *ret);
 
+/* a table of the source whose rows may get a topic of their own */
+struct check_table {
+	char *schema, *name;
+	bool keyed; /* it has a key that rows can be spread by */
+	bool tied; /* rows of different keys depend on each other: a unique or exclusion constraint or index beside the key */
+};
+
+struct check_tables {
+	struct check_table *items; /* heap, as the names are */
+	uint32_t n;
+};
+void check_tables_fini(struct check_tables *tables);
+/** source_postgres_list() - the tables that the config selects. Thread: any. Blocks: up to 30 s. Return: 0; negative, *ret is
+ * empty then. */
+int source_postgres_list(const struct context *ctx, struct check_tables *ret, struct error *err);
+
 /**
  * transport_kafka_check() - the same for brokers, topics and permissions. It writes nothing: whether it might is asked by
  * requests that brokers refuse after they have looked at the permission.
+ * @tables: those of the source; NULL = unknown, then in layout tables only topics that exist are looked at.
  * @ret_replicas: how many replicas a topic made now would have; 0 = unknown.
  */
-void transport_kafka_check(const struct context *ctx, struct finding_list *ret, uint32_t *ret_replicas);
+void transport_kafka_check(const struct context *ctx, const struct check_tables *tables,
+	struct finding_list *ret, uint32_t *ret_replicas);
 /**
  * transport_kafka_commands() - appends the commands of Kafka's tools that make topics and ACLs, for a shell. Pure.
+ * @tables: as above.
  * @found: what the check found, whose commands are added; NULL = nothing was looked at.
  */
-void transport_kafka_commands(
-	const struct config *cfg, const struct finding_list *found, uint32_t replicas, struct buf *ret);
+void transport_kafka_commands(const struct config *cfg, const struct check_tables *tables,
+	const struct finding_list *found, uint32_t replicas, struct buf *ret);

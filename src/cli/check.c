@@ -239,17 +239,33 @@ static int report(const struct cli *cli, const struct side *sides, size_t n)
 	return totals.fail ? EXIT_NO : EXIT_OK;
 }
 
+/* whose rows get topics of their own; NULL = nobody here can say */
+static const struct check_tables *list_tables(const struct context *ctx, struct check_tables *tables)
+{
+	const struct config *cfg = ctx->cfg;
+	struct error ignored = ERROR_INIT; /* look_source() tells it */
+
+	*tables = (struct check_tables){ 0 };
+	if (cfg->transport.type != TRANSPORT_KAFKA || cfg->transport.kafka.layout != LAYOUT_TABLES ||
+		config_reads_foreign(cfg) || cfg->source.type != PEER_POSTGRESQL || !*cfg->source.uri)
+		return NULL;
+	return source_postgres_list(ctx, tables, &ignored) < 0 ? NULL : tables;
+}
+
 /* looked: NULL = the brokers are not asked */
 static void print_kafka(const struct config *cfg, const struct context *looked)
 {
+	struct check_tables listed = { 0 };
+	const struct check_tables *tables = looked ? list_tables(looked, &listed) : NULL;
 	_cleanup_(buf_freep) struct buf out = BUF_INIT;
 	struct finding_list found = { 0 };
 	uint32_t replicas = 0;
 
 	if (looked)
-		transport_kafka_check(looked, &found, &replicas);
-	transport_kafka_commands(cfg, looked ? &found : NULL, replicas, &out);
+		transport_kafka_check(looked, tables, &found, &replicas);
+	transport_kafka_commands(cfg, tables, looked ? &found : NULL, replicas, &out);
 	fputs(buf_str(&out), stdout);
+	check_tables_fini(&listed);
 	finding_list_fini(&found);
 }
 
@@ -260,6 +276,7 @@ static int check_all(const struct cli *cli, const struct context *ctx)
 	bool log = ctx->cfg->transport.type == TRANSPORT_KAFKA;
 	/* whose changes are Debezium's has no source of ours */
 	bool foreign = config_reads_foreign(ctx->cfg);
+	struct check_tables listed = { 0 };
 	uint32_t replicas;
 	int rc;
 
@@ -267,7 +284,8 @@ static int check_all(const struct cli *cli, const struct context *ctx)
 		look_source(ctx, &sides[0]);
 	look_target(ctx, &sides[1]);
 	if (log)
-		transport_kafka_check(ctx, &sides[2].list, &replicas);
+		transport_kafka_check(ctx, list_tables(ctx, &listed), &sides[2].list, &replicas);
+	check_tables_fini(&listed);
 	rc = report(cli, sides + foreign, (log ? 3 : 2) - (size_t)foreign);
 	for (size_t i = 0; i < 3; i++)
 		finding_list_fini(&sides[i].list);

@@ -45,3 +45,13 @@ void finding_list_fini(struct finding_list *list)
 	free(list->items);
 	*list = (struct finding_list){ 0 };
 }
+
+void check_tables_fini(struct check_tables *tables)
+{
+	for (uint32_t i = 0; i < tables->n; i++) {
+		free(tables->items[i].schema);
+		free(tables->items[i].name);
+	}
+	free(tables->items);
+	*tables = (struct check_tables){ 0 };
+}

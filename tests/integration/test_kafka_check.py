@@ -182,3 +182,52 @@ def test_each_half_knows_one_database_only(blue, green, make, kafka_broker, numb
 def test_print_needs_kafka(make, green):
     done = make().command("check", "--print", "kafka")
     assert done.returncode == 64 and "transport.type" in done.stderr
+
+
+def test_layout_tables(make, blue, kafka_broker, number):
+    """Topics of the source's tables: missing, made by the printed commands, spoilt, grown, and as a machine without a source sees them."""
+    blue.sql("create table a(id int primary key)", 'create table "B c"(id int primary key, mail text unique)', "create table bare(x int)")
+
+    def sluice(**kafka):
+        s = make({"transport": {"type": "kafka", "kafka": {"bootstrap_servers": kafka_broker.bootstrap, "layout": "tables", "partitions": 3,
+                                                           **kafka}}}, name=f"c{number}", verb="reader")
+        s.config["target"] = {"type": "discard"}
+        return s
+
+    def look(s):
+        found = json.loads(s.command("check", "--json").stdout)["kafka"]
+        assert "layout tables" in found["title"]
+        return sorted((f["level"], f["code"], f["text"].split()[1]) for f in found["findings"] if f["code"] and f["code"] != "KAFKA-ONE-REPLICA"), found
+
+    a, b, bare = f"c{number}.public.a", f"c{number}.public.B_x20_c", ("fail", "KAFKA-NO-KEY", "has")
+    found, all_of = look(sluice())
+    assert found == [bare] and "8 topics will be created" in [f["text"] for f in all_of["findings"]]
+    blue.sql("drop table bare")
+    s = sluice(create_topics=False)
+    names = [f"c{number}.{name}" for name in ("heartbeat", "transaction", "message", "schemas", "state", "dead-letters")]
+    names += [a, b]
+    assert look(s)[0] == sorted(("fail", "KAFKA-TOPIC-MISSING", name) for name in names)
+    offline = s.command("check", "--print", "kafka", "--offline").stdout
+    assert a not in offline and "topics of tables are not among these" in offline
+    commands = [line for line in s.command("check", "--print", "kafka").stdout.splitlines(True) if line.startswith("kafka-topics.sh")]
+    assert len(commands) == 8
+    # a tool takes seconds to start: those of the tables are made by it
+    done = kafka_broker.run_script("".join(line for line in commands if ".public." in line))
+    assert done.returncode == 0, done.stderr
+    for name in names[:-2]:
+        kafka_broker.create(name, retention_ms=-1, cleanup_policy="compact" if name.endswith(("schemas", "state")) else "delete")
+    assert (kafka_broker.partitions(a), kafka_broker.partitions(b)) == (3, 1)
+    found, all_of = look(s)
+    assert found == [] and "2 topics of tables" in [f["text"] for f in all_of["findings"]]
+    # the reader takes them, and remembers how many partitions they have
+    blue.sql("insert into a select generate_series(1, 9)", "insert into \"B c\" values (1, 'x')")
+    s.until_synced()
+    assert look(s)[0] == []
+    kafka_broker.grow(a, 4)
+    kafka_broker.grow(b, 2)
+    kafka_broker.set(a, **{"cleanup.policy": "compact", "max.message.bytes": "20000", "min.insync.replicas": "2"})
+    spoilt = [("fail", "KAFKA-COMPACT", a), ("fail", "KAFKA-MESSAGE-SIZE", a), ("fail", "KAFKA-MIN-INSYNC", a),
+              ("fail", "KAFKA-PARTITIONS", a), ("fail", "KAFKA-PARTITIONS", b)]
+    assert look(s)[0] == sorted(spoilt + [("fail", "KAFKA-TIED", b)])
+    del s.config["source"]
+    assert look(s)[0] == sorted(spoilt)

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 
 from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic, ResourceType
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic, ResourceType
 
 from servers import free_port
 from wait import wait_until
@@ -178,6 +178,11 @@ class Broker:
     def config(self, topic):
         resource = ConfigResource(ResourceType.TOPIC, topic)
         return {k: v.value for k, v in self.admin.describe_configs([resource])[resource].result(30).items()}
+
+    def set(self, topic, **settings):
+        entries = [ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in settings.items()]
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
+        self.admin.incremental_alter_configs([resource])[resource].result(30)
 
     def delete_records(self, topic, offset):
         part = TopicPartition(topic, 0, offset)

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -189,7 +190,7 @@ static void test_commands(void **state)
 	_cleanup_(buf_freep) struct buf out = BUF_INIT;
 
 	kafka->create_topics = true;
-	transport_kafka_commands(&fx->cfg, NULL, 1, &out);
+	transport_kafka_commands(&fx->cfg, NULL, NULL, 1, &out);
 	/* quoted as a shell wants it */
 	assert_has(&out,
 		"kafka-topics.sh ${ADMIN_CONFIG:+--command-config \"$ADMIN_CONFIG\"} --bootstrap-server 'k'\\''1:9092' --create");
@@ -203,12 +204,64 @@ static void test_commands(void **state)
 	kafka->create_topics = false;
 	kafka->replication_factor = 3;
 	kafka->retention_ms = 60000;
-	transport_kafka_commands(&fx->cfg, NULL, 3, &out);
+	transport_kafka_commands(&fx->cfg, NULL, NULL, 3, &out);
 	assert_has(&out,
 		"--topic my.shop.changes --partitions 1 --replication-factor 3 --config cleanup.policy=delete "
 		"--config retention.ms=60000");
 	assert_has(&out, "min.insync.replicas=2\n");
 	assert_null(strstr(buf_str(&out), "--operation Create"));
+}
+
+/* letters, digits, what a topic may have beside them, and what it may not; the last is too long for a topic */
+static const char *const odd[] = {
+	"a", "A", "_", "__", "x", "_x", "_x5f_", "_x5f_x", "_x20_", "__x20_", " ", "  ", "a.b", "a_b", "a-b",
+	"a b", "a\"b", "a'b", "\"; DROP TABLE y;--", "..", ".", "a.", ".a", "\xc3\xa4", "\xc3\x84",
+	"a\xcc\x88", "\xe5\x90\x8d", "\xff", "\x01", "\n", "0", "x20", "_X20_", "_xc3_", "$", "a/b", "\\",
+	"%s%n", "AAAAAAAAAABBBBBBBBBBCCCCCCCCCCDDDDDDDDDDEEEEEEEEEEFFFFFFFFFFGGG",
+	"aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffggg",
+	"\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4"
+	"\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4"
+};
+#define N_ODD (sizeof(odd) / sizeof(*odd))
+
+static char topics[N_ODD * N_ODD][TOPIC_MAX];
+
+static int compare_topics(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+/* no two tables have one topic, and each is one that Kafka takes and that is known as a table's */
+static void test_E07_names_of_topics(void **state)
+{
+	char text[TOPIC_MAX];
+	size_t n = 0;
+
+	for (size_t i = 0; i < N_ODD; i++) {
+		for (size_t k = 0; k < N_ODD; k++) {
+			char *topic = topics[n++];
+
+			topic_name("my-shop", odd[i], odd[k], topic);
+			assert_true(strlen(topic) < TOPIC_MAX);
+			assert_int_equal(
+				strspn(topic,
+					"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"),
+				strlen(topic));
+			assert_true(strlen(topic) > 240 || topic_is_tables("my-shop", topic));
+			assert_false(topic_is_tables("my", topic));
+		}
+	}
+	qsort(topics, n, TOPIC_MAX, compare_topics);
+	for (size_t i = 1; i < n; i++)
+		assert_string_not_equal(topics[i - 1], topics[i]);
+	topic_name("shop", "public", "order lines", text);
+	assert_string_equal(text, "shop.public.order_x20_lines");
+	topic_name("shop", "a.b", "_x20_", text);
+	assert_string_equal(text, "shop.a_x2e_b._x5f_x20_");
+	assert_false(topic_is_tables("shop", "shop.changes"));
+	assert_false(topic_is_tables("shop", "shop.public.t.more"));
+	assert_false(topic_is_tables("shop", "shopping.public.t"));
+	assert_false(topic_is_tables("shop", "shop..t"));
 }
 
 int main(void)
@@ -220,6 +273,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_K07_size, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_K11_partitions, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_commands, set_up, tear_down),
+		cmocka_unit_test(test_E07_names_of_topics),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,9 @@
  *   write   a message that wants acks=2, which no broker grants (INVALID_REQUIRED_ACKS)
  *   read    a fetch at the end of the partition
  *   group   a description of our groups
+ *
+ * In layout tables each table's topic is judged, and those that are all right are told by their number; permissions of the
+ * prefix are probed at the first that is there and the first that is not.
  */
 
 #include <stdio.h>
@@ -154,7 +157,9 @@ static bool check_brokers(struct checker *chk)
 		snprintf(chk->out->title, sizeof(chk->out->title), "%s, %d broker%s, prefix %s, %s",
 			chk->cfg->bootstrap_servers, meta->broker_cnt, meta->broker_cnt == 1 ? "" : "s",
 			chk->cfg->prefix,
-			chk->cfg->events == EVENTS_DEBEZIUM ? "events of Debezium" : "layout stream");
+			chk->cfg->events == EVENTS_DEBEZIUM ? "events of Debezium"
+			: chk->cfg->layout == LAYOUT_TABLES ? "layout tables"
+							    : "layout stream");
 		rd_kafka_metadata_destroy(meta);
 		return true;
 	}
@@ -343,16 +348,138 @@ static void check_foreign(struct checker *chk)
 		n ? "to read" : "match transport.kafka.topics: it has written nothing yet, or not there");
 }
 
-static void check_own(struct checker *chk)
+/* topics of tables: what they have in common */
+struct spread {
+	struct state
+		*stored; /* what the reader has written of its topics; NULL = nothing, or it cannot be read */
+	uint32_t good, missing;
+};
+
+/* a topic keeps the number of partitions that it was first written with; 0 = it was not yet */
+static uint32_t stored_partitions(const struct spread *spread, const char *topic)
 {
+	_cleanup_(buf_freep) struct buf key = BUF_INIT;
+	_cleanup_(buf_freep) struct buf value = BUF_INIT;
+	struct error ignored = ERROR_INIT;
+
+	buf_printf(&key, "topic/%s", topic);
+	if (!spread->stored || state_get(spread->stored, buf_str(&key), &value, &ignored) != 0)
+		return 0;
+	return (uint32_t)strtoul(buf_str(&value), NULL, 10);
+}
+
+static void check_spread_existing(struct checker *chk, struct spread *spread, struct kafka_topic *topic,
+	const struct topic_facts *facts, bool tied)
+{
+	uint32_t before = chk->out->n, stored = stored_partitions(spread, topic->name);
+
+	/* one that somebody made has the number that it was given */
+	topic->partitions = stored ? stored : facts->partitions;
+	topic_judge(chk->ctx->cfg, topic, facts, chk->out);
+	if (tied && facts->partitions > 1) {
+		finding_add(chk->out, FINDING_FAIL, "KAFKA-TIED",
+			"# drop that constraint on the source; or delete the topic before the first start, and it gets one partition",
+			"topic %s has %u partitions; a unique or exclusion constraint beside the key needs one",
+			topic->name, facts->partitions);
+		chk->out->items[chk->out->n - 1].exit_code = EXIT_CONFIG;
+	}
+	if (!spread->good) {
+		probe_write(chk, topic->name);
+		probe_read(chk, topic->name);
+	}
+	chk->single += facts->replicas == 1;
+	chk->closed += !facts->known;
+	spread->good += chk->out->n == before;
+}
+
+static void check_spread_topic(
+	struct checker *chk, struct spread *spread, struct kafka_topic *topic, bool tied)
+{
+	struct error err = ERROR_INIT;
+	struct topic_facts facts;
+	int r = topic_look(chk->rk, topic->name, &facts, &err);
+
+	if (r == 0)
+		check_spread_existing(chk, spread, topic, &facts, tied);
+	else if (r == 1 && chk->cfg->create_topics && spread->missing++)
+		chk->missing++;
+	else if (r == 1)
+		check_missing(chk, topic);
+	else if (error_exit_code(&err) == EXIT_PERMISSION)
+		add_refused(chk, "seeing topic", topic->name);
+	else
+		add_error(chk, &err);
+}
+
+static void check_table(struct checker *chk, struct spread *spread, const struct check_table *table)
+{
+	char name[TOPIC_MAX];
+	struct kafka_topic topic = { .name = name, .partitions = table_partitions(chk->cfg, table) };
+
+	if (!table->keyed) {
+		finding_add(chk->out, FINDING_FAIL, "KAFKA-NO-KEY",
+			"# give it a primary key, exclude it, or use transport.kafka.layout: stream",
+			"%s.%s has no primary key: in layout tables rows are spread and ordered by key",
+			table->schema, table->name);
+		chk->out->items[chk->out->n - 1].exit_code = EXIT_CONFIG;
+		return;
+	}
+	topic_name(chk->cfg->prefix, table->schema, table->name, name);
+	check_spread_topic(chk, spread, &topic, table->tied);
+}
+
+/* who does not know the source's tables looks at what is there */
+static void check_present(struct checker *chk, struct spread *spread)
+{
+	const struct rd_kafka_metadata *meta = NULL;
+	rd_kafka_resp_err_t code = rd_kafka_metadata(chk->rk, 1, NULL, &meta, KAFKA_REQUEST_MS);
+
+	for (int i = 0; !code && i < meta->topic_cnt; i++) {
+		struct kafka_topic topic = { .name = meta->topics[i].topic };
+
+		if (topic_is_tables(chk->cfg->prefix, topic.name))
+			check_spread_topic(chk, spread, &topic, false);
+	}
+	if (meta)
+		rd_kafka_metadata_destroy(meta);
+}
+
+static void check_tables(struct checker *chk, const struct check_tables *tables, const char *state)
+{
+	struct error ignored = ERROR_INIT;
+	struct spread spread = { 0 };
+	struct topic_facts facts;
+
+	if (topic_look(chk->rk, state, &facts, &ignored) == 0 &&
+		state_kafka_new(chk->ctx, &spread.stored, &ignored) < 0)
+		spread.stored = NULL;
+	for (uint32_t i = 0; tables && i < tables->n; i++)
+		check_table(chk, &spread, &tables->items[i]);
+	if (!tables)
+		check_present(chk, &spread);
+	if (spread.good || !tables)
+		finding_add(chk->out, FINDING_OK, "", NULL, "%u topic%s of tables%s", spread.good,
+			spread.good == 1 ? "" : "s",
+			tables ? "" : "; which the source has is to be seen where the reader runs");
+	if (spread.stored)
+		state_kafka_free(spread.stored);
+}
+
+static void check_own(struct checker *chk, const struct check_tables *tables)
+{
+	char state[TOPIC_MAX];
 	struct topic_set set;
 
 	topic_set(chk->ctx->cfg, &set);
 	for (uint32_t i = 0; i < set.n; i++)
 		check_topic(chk, &set.items[i]);
+	snprintf(state, sizeof(state), "%s.state", chk->cfg->prefix);
+	if (chk->cfg->layout == LAYOUT_TABLES)
+		check_tables(chk, tables, state);
 }
 
-void transport_kafka_check(const struct context *ctx, struct finding_list *ret, uint32_t *ret_replicas)
+void transport_kafka_check(const struct context *ctx, const struct check_tables *tables,
+	struct finding_list *ret, uint32_t *ret_replicas)
 {
 	struct checker chk = { .ctx = ctx, .cfg = &ctx->cfg->transport.kafka, .out = ret };
 	struct error err = ERROR_INIT;
@@ -368,7 +495,7 @@ void transport_kafka_check(const struct context *ctx, struct finding_list *ret, 
 		if (chk.cfg->events == EVENTS_DEBEZIUM)
 			check_foreign(&chk);
 		else
-			check_own(&chk);
+			check_own(&chk, tables);
 		check_group(&chk, "");
 		if (chk.cfg->events != EVENTS_DEBEZIUM)
 			check_group(&chk, "-notes");

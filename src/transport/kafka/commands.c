@@ -144,20 +144,45 @@ static void put_found(const struct finding_list *found, struct buf *out)
 	}
 }
 
-void transport_kafka_commands(
-	const struct config *cfg, const struct finding_list *found, uint32_t replicas, struct buf *ret)
+/* one that cannot have a topic is told by the check */
+static void put_tables(
+	const struct config *cfg, const struct check_tables *tables, uint32_t replicas, struct buf *out)
+{
+	const struct config_kafka *kafka = &cfg->transport.kafka;
+	char name[TOPIC_MAX];
+
+	for (uint32_t i = 0; i < tables->n; i++) {
+		const struct check_table *table = &tables->items[i];
+		struct kafka_topic topic = { .name = name, .partitions = table_partitions(kafka, table) };
+
+		if (!table->keyed)
+			continue;
+		topic_name(kafka->prefix, table->schema, table->name, name);
+		command_topic(kafka, &topic, replicas, out);
+	}
+}
+
+void transport_kafka_commands(const struct config *cfg, const struct check_tables *tables,
+	const struct finding_list *found, uint32_t replicas, struct buf *ret)
 {
 	_cleanup_(buf_freep) struct buf commands = BUF_INIT;
+	bool spread =
+		cfg->transport.kafka.layout == LAYOUT_TABLES && cfg->transport.kafka.events == EVENTS_SLUICE;
 	struct topic_set set;
 
 	topic_set(cfg, &set);
 	for (uint32_t i = 0; i < set.n && cfg->transport.kafka.events == EVENTS_SLUICE; i++)
 		command_topic(&cfg->transport.kafka, &set.items[i], replicas, &commands);
+	if (spread && tables)
+		put_tables(cfg, tables, replicas, &commands);
 	command_acls(cfg, &commands);
 	buf_printf(ret,
 		"# Topics and ACLs of sluice %s, for an administrator of the brokers with Kafka's bin folder in PATH.\n"
 		"# ADMIN_CONFIG=FILE in the environment: the settings of the administrator's client.\n",
 		cfg->name);
+	if (spread && !tables)
+		buf_puts(ret,
+			"# The topics of tables are not among these: that takes a look at the source, where the reader runs.\n");
 	if (!replicas)
 		buf_puts(ret, "# Where topics have one replica only, min.insync.replicas has to be 1.\n");
 	if (!property_of(&cfg->transport.kafka, true, "sasl.username"))

@@ -23,6 +23,7 @@
 #include <sluice/log_lag.h>
 
 #include "consumer.h"
+#include "topics.h"
 
 #define COMMIT_MS     5000
 #define CHORES_MS     1000
@@ -414,19 +415,6 @@ void group_heard(struct consumer *c)
 	rd_kafka_topic_partition_list_destroy(list);
 }
 
-/* does a topic hold rows of this log? the same as the pattern says */
-static bool is_rows(const char *prefix, const char *topic)
-{
-	size_t len = strlen(prefix);
-	const char *dot;
-
-	if (strncmp(topic, prefix, len) || topic[len] != '.')
-		return false;
-	topic += len + 1;
-	dot = strchr(topic, '.');
-	return dot && dot > topic && dot[1] && !strchr(dot + 1, '.');
-}
-
 void group_seek_topics(struct consumer *c)
 {
 	const struct rd_kafka_metadata *meta = NULL;
@@ -442,7 +430,7 @@ void group_seek_topics(struct consumer *c)
 		return;
 	c->seen_partitions = 0;
 	for (int i = 0; i < meta->topic_cnt; i++) {
-		if (is_rows(c->ctx->cfg->transport.kafka.prefix, meta->topics[i].topic))
+		if (topic_is_tables(c->ctx->cfg->transport.kafka.prefix, meta->topics[i].topic))
 			c->seen_partitions += (uint32_t)meta->topics[i].partition_cnt;
 	}
 	rd_kafka_metadata_destroy(meta);

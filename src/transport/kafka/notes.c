@@ -19,7 +19,7 @@
 
 #include <sluice/notes.h>
 
-#include "kafka.h"
+#include "topics.h"
 
 #define ASK_MS	      1000
 #define ENDS_MS	      1000
@@ -201,15 +201,10 @@ const struct transport_note *transport_notes_all(const struct transport_notes *n
 static bool holds_records(const struct config_kafka *cfg, const char *topic)
 {
 	size_t len = strlen(cfg->prefix);
-	const char *dot;
 
-	if (strncmp(topic, cfg->prefix, len) != 0 || topic[len] != '.')
-		return false;
-	topic += len + 1;
-	if (cfg->layout == LAYOUT_STREAM)
-		return strcmp(topic, "changes") == 0;
-	dot = strchr(topic, '.');
-	return dot && dot > topic && dot[1] && !strchr(dot + 1, '.');
+	if (cfg->layout == LAYOUT_TABLES)
+		return topic_is_tables(cfg->prefix, topic);
+	return strncmp(topic, cfg->prefix, len) == 0 && strcmp(topic + len, ".changes") == 0;
 }
 
 int transport_notes_partitions(

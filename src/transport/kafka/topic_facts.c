@@ -54,6 +54,18 @@ void topic_name(const char *prefix, const char *schema, const char *table, char 
 			(unsigned long long)fnv1a(FNV1A_BASIS, text, at));
 }
 
+bool topic_is_tables(const char *prefix, const char *topic)
+{
+	size_t len = strlen(prefix);
+	const char *dot;
+
+	if (strncmp(topic, prefix, len) != 0 || topic[len] != '.')
+		return false;
+	topic += len + 1;
+	dot = strchr(topic, '.');
+	return dot && dot > topic && dot[1] && !strchr(dot + 1, '.');
+}
+
 void topic_set(const struct config *cfg, struct topic_set *ret)
 {
 	static const struct {
@@ -63,6 +75,7 @@ void topic_set(const struct config *cfg, struct topic_set *ret)
 		{ "changes", true, false, false },
 		{ "heartbeat", false, true, false },
 		{ "transaction", false, true, false },
+		{ "message", false, true, false },
 		{ "schemas", true, true, true },
 		{ "state", true, true, true },
 		{ "dead-letters", true, true, false },

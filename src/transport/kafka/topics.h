@@ -10,7 +10,7 @@
 
 #include "kafka.h"
 
-#define KAFKA_TOPICS 5
+#define KAFKA_TOPICS 6
 
 /* the topics that a stream has whatever its tables; names point into the array itself */
 struct topic_set {
@@ -33,6 +33,15 @@ struct topic_facts {
  * long ends with a hash of the whole.
  */
 void topic_name(const char *prefix, const char *schema, const char *table, char ret[TOPIC_MAX]);
+
+/** topic_is_tables() - whether a topic holds rows in layout tables: two names stand behind the prefix, one behind that of ours. Pure. */
+bool topic_is_tables(const char *prefix, const char *topic);
+
+/** table_partitions() - how many a table's topic gets when it is made: rows that depend on each other stay together. Pure. */
+static inline uint32_t table_partitions(const struct config_kafka *cfg, const struct check_table *table)
+{
+	return table->tied ? 1 : cfg->partitions;
+}
 
 /** topic_set() - fills in all topics that a stream needs. Pure. */
 void topic_set(const struct config *cfg, struct topic_set *ret);
