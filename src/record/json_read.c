@@ -461,28 +461,6 @@ static const yajl_callbacks callbacks = {
 	.yajl_end_array = on_end,
 };
 
-int read_parse(const struct message *msg, const char *what, const void *text, size_t len,
-	const yajl_callbacks *with, void *ctx, struct error *err)
-{
-	yajl_handle handle = yajl_alloc(with, NULL, ctx);
-	yajl_status status;
-
-	if (!handle)
-		abort();
-	*err = ERROR_INIT;
-	status = yajl_parse(handle, text, len);
-	if (status == yajl_status_ok)
-		status = yajl_complete_parse(handle);
-	yajl_free(handle);
-	if (status == yajl_status_ok)
-		return 0;
-	/* a callback that gave up has said why; yajl's own text would show the values */
-	return err->class != ERROR_NONE
-		       ? -1
-		       : error_set(err, ERROR_DATA, "JSON-FORMAT", "offset %" PRId64 ": %s is not valid JSON",
-				 msg->offset, what);
-}
-
 /* what a mark's numbers mean */
 static void finish_mark(struct reading *rd)
 {

@@ -57,7 +57,7 @@ static void check_message(struct pgoutput_decoder *d, const uint8_t *bytes, size
 	messages++;
 }
 
-static void test_every_byte(void **state)
+static void test_E05_every_byte(void **state)
 {
 	(void)state;
 	for (char **path = paths; *path; path++) {
@@ -77,7 +77,7 @@ static void test_every_byte(void **state)
 
 int main(int argc, char **argv)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_every_byte) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_E05_every_byte) };
 	paths = capture_paths(argc - 1, argv + 1);
 	if (!paths)
 		return 2;
