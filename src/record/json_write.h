@@ -36,6 +36,20 @@ struct json_text {
 	size_t len;
 };
 
+/* what is left of a text that is read from its beginning */
+struct json_at {
+	const uint8_t *p, *end;
+};
+
+/** json_take() - passes over a character; false = another one, or none, comes next. */
+static inline bool json_take(struct json_at *at, char c)
+{
+	if (at->p == at->end || *at->p != (uint8_t)c)
+		return false;
+	at->p++;
+	return true;
+}
+
 /* json_text.c */
 
 /** json_string() - appends a string literal with its quotes. Return: JSON_EXACT or JSON_NOT_UTF8. */

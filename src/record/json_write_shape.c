@@ -18,20 +18,8 @@
 enum { OID_LSEG = 601, OID_PATH = 602, OID_BOX = 603, OID_POLYGON = 604 };
 enum { WKB_POINT = 1, WKB_LINE_STRING = 2, WKB_POLYGON = 3 };
 
-struct cursor {
-	const uint8_t *p, *end;
-};
-
-static bool take_char(struct cursor *cur, char c)
-{
-	if (cur->p == cur->end || *cur->p != (uint8_t)c)
-		return false;
-	cur->p++;
-	return true;
-}
-
 /* a float up to the next separator */
-static bool take_number(struct cursor *cur, struct json_text *ret)
+static bool take_number(struct json_at *cur, struct json_text *ret)
 {
 	const uint8_t *begin = cur->p;
 
@@ -41,10 +29,10 @@ static bool take_number(struct cursor *cur, struct json_text *ret)
 	return ret->len < NUMBER_BYTES && json_is_float(*ret);
 }
 
-static bool take_point(struct cursor *cur, struct json_text *x, struct json_text *y)
+static bool take_point(struct json_at *cur, struct json_text *x, struct json_text *y)
 {
-	return take_char(cur, '(') && take_number(cur, x) && take_char(cur, ',') && take_number(cur, y) &&
-	       take_char(cur, ')');
+	return json_take(cur, '(') && take_number(cur, x) && json_take(cur, ',') && take_number(cur, y) &&
+	       json_take(cur, ')');
 }
 
 /* the program never leaves the locale C, so strtod() takes a point */
@@ -89,13 +77,13 @@ static enum json_written put_point(
 	return done;
 }
 
-static enum json_written put_circle(struct cursor cur, struct buf *scratch, struct buf *out)
+static enum json_written put_circle(struct json_at cur, struct buf *scratch, struct buf *out)
 {
 	struct json_text x, y, radius;
 	enum json_written done;
 
-	if (!take_char(&cur, '<') || !take_point(&cur, &x, &y) || !take_char(&cur, ',') ||
-		!take_number(&cur, &radius) || !take_char(&cur, '>') || cur.p != cur.end)
+	if (!json_take(&cur, '<') || !take_point(&cur, &x, &y) || !json_take(&cur, ',') ||
+		!take_number(&cur, &radius) || !json_take(&cur, '>') || cur.p != cur.end)
 		return JSON_MALFORMED;
 	buf_puts(out, "{\"center\":");
 	done = put_point(x, y, scratch, out);
@@ -105,7 +93,7 @@ static enum json_written put_circle(struct cursor cur, struct buf *scratch, stru
 	return done;
 }
 
-static enum json_written put_line(struct cursor cur, struct buf *out)
+static enum json_written put_line(struct json_at cur, struct buf *out)
 {
 	static const char *const names[] = { "{\"a\":", ",\"b\":", ",\"c\":" };
 	enum json_written done = JSON_EXACT;
@@ -113,19 +101,19 @@ static enum json_written put_line(struct cursor cur, struct buf *out)
 	for (int i = 0; i < 3; i++) {
 		struct json_text v;
 
-		if (!take_char(&cur, i ? ',' : '{') || !take_number(&cur, &v))
+		if (!json_take(&cur, i ? ',' : '{') || !take_number(&cur, &v))
 			return JSON_MALFORMED;
 		buf_puts(out, names[i]);
 		done = worse(done, json_float(v, out));
 	}
-	if (!take_char(&cur, '}') || cur.p != cur.end)
+	if (!json_take(&cur, '}') || cur.p != cur.end)
 		return JSON_MALFORMED;
 	buf_putc(out, '}');
 	return done;
 }
 
 /* points and commas up to the end; returns their number, 0 = malformed */
-static uint32_t take_points(struct cursor *cur, struct buf *ret)
+static uint32_t take_points(struct json_at *cur, struct buf *ret)
 {
 	uint32_t n = 0;
 
@@ -137,7 +125,7 @@ static uint32_t take_points(struct cursor *cur, struct buf *ret)
 		put_double(x, ret);
 		put_double(y, ret);
 		n++;
-	} while (take_char(cur, ','));
+	} while (json_take(cur, ','));
 	return n;
 }
 
@@ -178,7 +166,7 @@ static void put_geometry(uint32_t type, const char *extensions, struct buf *poin
 	buf_puts(out, "}}");
 }
 
-static enum json_written put_shape(struct cursor cur, uint32_t oid, struct buf *scratch, struct buf *out)
+static enum json_written put_shape(struct json_at cur, uint32_t oid, struct buf *scratch, struct buf *out)
 {
 	bool open = cur.p < cur.end && *cur.p == '[', box = oid == OID_BOX;
 	const char *extensions = oid == OID_LSEG      ? "\"lseg\""
@@ -190,11 +178,11 @@ static enum json_written put_shape(struct cursor cur, uint32_t oid, struct buf *
 
 	if (open != (oid == OID_LSEG) && oid != OID_PATH)
 		return JSON_MALFORMED;
-	if (!box && !take_char(&cur, open ? '[' : '('))
+	if (!box && !json_take(&cur, open ? '[' : '('))
 		return JSON_MALFORMED;
 	buf_clear(scratch);
 	n = take_points(&cur, scratch);
-	if (!n || (!box && !take_char(&cur, open ? ']' : ')')) || cur.p != cur.end)
+	if (!n || (!box && !json_take(&cur, open ? ']' : ')')) || cur.p != cur.end)
 		return JSON_MALFORMED;
 	if ((box || oid == OID_LSEG) && n != 2)
 		return JSON_MALFORMED;
@@ -208,7 +196,7 @@ static enum json_written put_shape(struct cursor cur, uint32_t oid, struct buf *
 enum json_written json_shape(
 	const struct json_field *field, struct json_text text, struct buf *scratch, struct buf *out)
 {
-	struct cursor cur = { text.s, text.s + text.len };
+	struct json_at cur = { text.s, text.s + text.len };
 	struct json_text x, y;
 
 	if (field->type.kind == JSON_LINE)

@@ -24,20 +24,8 @@ struct moment {
 	uint32_t fraction_digits;
 };
 
-struct cursor {
-	const uint8_t *p, *end;
-};
-
-static bool take_char(struct cursor *cur, char c)
-{
-	if (cur->p == cur->end || *cur->p != (uint8_t)c)
-		return false;
-	cur->p++;
-	return true;
-}
-
 /* two digits below limit; limit = none */
-static uint32_t take_two(struct cursor *cur, uint32_t limit)
+static uint32_t take_two(struct json_at *cur, uint32_t limit)
 {
 	uint32_t a, b;
 
@@ -54,7 +42,7 @@ static bool is_leap(int64_t year)
 	return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
 }
 
-static bool take_date(struct cursor *cur, struct moment *ret)
+static bool take_date(struct json_at *cur, struct moment *ret)
 {
 	const uint8_t *begin = cur->p;
 
@@ -64,28 +52,28 @@ static bool take_date(struct cursor *cur, struct moment *ret)
 		return false;
 	if (cur->p - begin > 4 && *begin == '0')
 		ret->odd = true;
-	if (!take_char(cur, '-'))
+	if (!json_take(cur, '-'))
 		return false;
 	ret->month = take_two(cur, 13);
-	if (!take_char(cur, '-'))
+	if (!json_take(cur, '-'))
 		return false;
 	ret->day = take_two(cur, 32);
 	return ret->month % 13 && ret->day % 32;
 }
 
-static bool take_time(struct cursor *cur, struct moment *ret)
+static bool take_time(struct json_at *cur, struct moment *ret)
 {
 	uint32_t hour = take_two(cur, 25), minute, second, us = 0, digits = 0;
 
-	if (hour == 25 || !take_char(cur, ':'))
+	if (hour == 25 || !json_take(cur, ':'))
 		return false;
 	minute = take_two(cur, 60);
-	if (minute == 60 || !take_char(cur, ':'))
+	if (minute == 60 || !json_take(cur, ':'))
 		return false;
 	second = take_two(cur, 60);
 	if (second == 60)
 		return false;
-	if (take_char(cur, '.')) {
+	if (json_take(cur, '.')) {
 		for (; cur->p < cur->end && (uint8_t)(*cur->p - '0') < 10 && digits < 7; digits++)
 			us = us * 10 + (uint32_t)(*cur->p++ - '0');
 		if (!digits || digits > 6)
@@ -101,18 +89,18 @@ static bool take_time(struct cursor *cur, struct moment *ret)
 }
 
 /* +HH, +HH:MM or +HH:MM:SS */
-static bool take_zone(struct cursor *cur, struct moment *ret)
+static bool take_zone(struct json_at *cur, struct moment *ret)
 {
 	bool west = cur->p < cur->end && *cur->p == '-';
 	uint32_t v[3] = { 0, 0, 0 };
 	const uint8_t *begin = cur->p;
 
-	if (!west && !take_char(cur, '+'))
+	if (!west && !json_take(cur, '+'))
 		return false;
 	if (west)
 		cur->p++;
 	for (int i = 0; i < 3; i++) {
-		if (i && !take_char(cur, ':'))
+		if (i && !json_take(cur, ':'))
 			break;
 		v[i] = take_two(cur, 60);
 		if (v[i] == 60)
@@ -126,7 +114,7 @@ static bool take_zone(struct cursor *cur, struct moment *ret)
 }
 
 /* the era at the very end; then the day must exist */
-static bool take_end(struct cursor *cur, struct moment *ret)
+static bool take_end(struct json_at *cur, struct moment *ret)
 {
 	static const uint8_t days[] = { 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
 
@@ -212,7 +200,7 @@ static void put_iso_time(int64_t us, uint32_t digits, struct buf *out)
 	out->len = (size_t)(to - out->data);
 }
 
-static enum json_written put_date(struct cursor cur, struct buf *out)
+static enum json_written put_date(struct json_at cur, struct buf *out)
 {
 	struct moment at = { 0 };
 
@@ -222,7 +210,7 @@ static enum json_written put_date(struct cursor cur, struct buf *out)
 	return at.odd ? JSON_INEXACT : JSON_EXACT;
 }
 
-static enum json_written put_time(struct cursor cur, bool micro, struct buf *out)
+static enum json_written put_time(struct json_at cur, bool micro, struct buf *out)
 {
 	struct moment at = { 0 };
 
@@ -232,12 +220,12 @@ static enum json_written put_time(struct cursor cur, bool micro, struct buf *out
 	return at.odd || (!micro && at.fraction_digits > 3) ? JSON_INEXACT : JSON_EXACT;
 }
 
-static enum json_written put_timestamp(struct cursor cur, bool micro, struct buf *out)
+static enum json_written put_timestamp(struct json_at cur, bool micro, struct buf *out)
 {
 	struct moment at = { 0 };
 	int64_t us, unit = micro ? 1 : 1000;
 
-	if (!take_date(&cur, &at) || !take_char(&cur, ' ') || !take_time(&cur, &at) || !take_end(&cur, &at))
+	if (!take_date(&cur, &at) || !json_take(&cur, ' ') || !take_time(&cur, &at) || !take_end(&cur, &at))
 		return JSON_MALFORMED;
 	/* in the column's unit, so that milliseconds have room for all years; days before 1970 round down */
 	if (__builtin_mul_overflow(days_of(&at), DAY_US / unit, &us) ||
@@ -251,13 +239,13 @@ static enum json_written put_timestamp(struct cursor cur, bool micro, struct buf
 	return !micro && at.fraction_digits > 3 ? JSON_INEXACT : JSON_EXACT;
 }
 
-static enum json_written put_zoned_timestamp(struct cursor cur, uint32_t digits, struct buf *out)
+static enum json_written put_zoned_timestamp(struct json_at cur, uint32_t digits, struct buf *out)
 {
 	struct moment at = { 0 };
 	int64_t year;
 	uint32_t month, day;
 
-	if (!take_date(&cur, &at) || !take_char(&cur, ' ') || !take_time(&cur, &at) ||
+	if (!take_date(&cur, &at) || !json_take(&cur, ' ') || !take_time(&cur, &at) ||
 		!take_zone(&cur, &at) || !take_end(&cur, &at))
 		return JSON_MALFORMED;
 	year = at.bc ? 1 - at.year : at.year;
@@ -279,7 +267,7 @@ static enum json_written put_zoned_timestamp(struct cursor cur, uint32_t digits,
 	return at.odd || at.fraction_digits > digits ? JSON_INEXACT : JSON_EXACT;
 }
 
-static enum json_written put_zoned_time(struct cursor cur, struct buf *out)
+static enum json_written put_zoned_time(struct json_at cur, struct buf *out)
 {
 	struct moment at = { 0 };
 	uint32_t digits = 6;
@@ -315,7 +303,7 @@ static bool put_infinity(enum json_kind kind, struct json_text text, struct buf 
 
 enum json_written json_time(const struct json_type *type, struct json_text text, struct buf *out)
 {
-	struct cursor cur = { text.s, text.s + text.len };
+	struct json_at cur = { text.s, text.s + text.len };
 
 	if (text.len && text.s[text.len - 1] == 'y' && put_infinity(type->kind, text, out))
 		return type->kind == JSON_DATE ? JSON_INEXACT : JSON_EXACT;

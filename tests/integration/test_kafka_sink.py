@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from compare import assert_same
+from compare import assert_same, same
 from wait import pause, wait_until
 
 TABLE = "create table item(id int primary key, v int, note text)"
@@ -27,12 +27,6 @@ def halves(make, kafka_broker, number):
     yield factory
     for process in made:  # shown with a failure
         print(process.verb, process.log()[-2500:])
-
-
-def same(blue, green, table="item"):
-    query = f"select md5(string_agg(t::text, ',' order by t::text)) from {table} t"
-    wait_until(lambda: green.one(f"select to_regclass('{table}')") and green.one(query) == blue.one(query), 60,
-               f"{table} is the same")
 
 
 def progress(green):

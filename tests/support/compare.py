@@ -3,6 +3,8 @@
 
 """Are two databases the same? Every table, every column as text, rows as a multiset."""
 
+from wait import wait_until
+
 QUERY = """
 select n.nspname, c.relname,
        array_agg(quote_ident(a.attname) order by a.attname collate "C")
@@ -61,3 +63,9 @@ def differences(blue, green, only=None):
 def assert_same(blue, green, only=None):
     found = differences(blue, green, only)
     assert not found, "\n".join(found)
+
+
+def same(blue, green, table="item"):
+    """Waits until one table is."""
+    query = f"select md5(string_agg(t::text, ',' order by t::text)) from {table} t"
+    wait_until(lambda: green.one(f"select to_regclass('{table}')") and green.one(query) == blue.one(query), 60, f"{table} is the same")
