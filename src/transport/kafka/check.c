@@ -176,13 +176,20 @@ static bool check_brokers(struct checker *chk)
 static void probe_write(struct checker *chk, const char *topic)
 {
 	struct mono until = mono_add_ms(mono_now(), PROBE_MS);
+	rd_kafka_topic_t *handle = rd_kafka_topic_new(chk->producer, topic, NULL);
+	const struct rd_kafka_metadata *meta = NULL;
 
+	/* a producer that does not know the leader yet asks for it once a second */
+	if (handle && rd_kafka_metadata(chk->producer, 0, handle, &meta, PROBE_MS) == 0)
+		rd_kafka_metadata_destroy(meta);
 	chk->reported = false;
 	chk->report = rd_kafka_producev(
 		chk->producer, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(0), RD_KAFKA_V_END);
 	chk->reported = chk->report != RD_KAFKA_RESP_ERR_NO_ERROR;
 	while (!chk->reported && mono_until_ms(until, mono_now()) > 0)
 		rd_kafka_poll(chk->producer, 100);
+	if (handle)
+		rd_kafka_topic_destroy(handle);
 	if (is_refusal(chk->report))
 		add_refused(chk, "writing topic", topic);
 	else if (chk->report != RD_KAFKA_RESP_ERR_INVALID_REQUIRED_ACKS)
