@@ -57,8 +57,10 @@ def test_a_foreign_key_waits_for_the_partition_that_lags(blue, green, halves, nu
     reader.until_synced()
     blue.sql("insert into parent select g, 1, repeat('x', 2000) from generate_series(1001, 4000) g", CHILDREN.format(3901, 4000))
     reader.start()
-    slower.start(env=slow("pipeline.applier.apply", 600, 12))
-    faster.start()
+    # whoever comes first takes so long to begin that the other one has its half by then
+    begin = slow("pipeline.applier.assigned", 4000, 1)
+    slower.start(env={"SLUICE_FAULT": ",".join([*begin.values(), *slow("pipeline.applier.apply", 1000, 6).values()])})
+    faster.start(env=begin)
     wait_applied(slower, faster)
     slower.wait_synced()
     faster.wait_synced()
