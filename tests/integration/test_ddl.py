@@ -285,6 +285,22 @@ def test_a_publication_of_the_operator(blue, green, make, number):
     s.kill9()
 
 
+def test_each_record_in_a_batch_of_its_own(blue, green, make, kafka_broker, number):
+    """The row that needs a column may stand in another batch than its transaction's beginning."""
+    blue.sql("create table t(id int primary key, v text)", "create table u(id int primary key)")
+    kafka = {"transport": {"type": "kafka", "kafka": {"bootstrap_servers": kafka_broker.bootstrap}}}
+    reader, applier = (make(kafka, name=f"ke{number}", verb=verb) for verb in ("reader", "applier"))
+    reader.start()
+    applier.start(env={"SLUICE_PERIOD": "batch.records=1"})
+    applier.wait_synced()
+    blue.sql("insert into t values (1, 'a')", "alter table t add c int default 3", "insert into t values (2, 'b')",
+             "begin; insert into u values (1); alter table t add d text; alter table u add e int; insert into t values (3, 'c', 4, 'd'); "
+             "insert into u values (2, 2); update t set c = 9 where id = 1; commit", "insert into t values (4)")
+    applier.wait_applied()
+    assert_same(blue, green)
+    assert reader.stop() == 0 and applier.stop() == 0
+
+
 def test_column_through_a_log(blue, green, make, kafka_broker, number):
     """What the applier needs to know of a column travels with the relation: it was stopped when the column came."""
     blue.sql("create table t(id int primary key, v text)", "insert into t select g, 'v' from generate_series(1, 1000) g",

@@ -428,8 +428,8 @@ static int group_add_columns(struct apply *apply, const struct apply_group *grou
 {
 	struct span *spans = calloc(group->n_spans, sizeof(*spans));
 	uint32_t cuts[] = { 0, transaction_start(group, at), at }, ignored = 0;
-	struct apply_group one;
 	struct target *target;
+	struct span row;
 	int r = 0;
 
 	if (!spans)
@@ -444,11 +444,15 @@ static int group_add_columns(struct apply *apply, const struct apply_group *grou
 		if (r == 0)
 			add_result(sum, &apply->result);
 	}
-	one = group_slice(group, at, at + 1, spans);
-	target = target_tables_peek(apply, one.spans[0].batch->records[one.spans[0].from].rel);
+	group_slice(group, at, at + 1, spans);
+	row = spans[0];
 	free(spans);
+	/* its batch may be behind those of the parts, which may have begun with an empty cache */
+	if (r == 0)
+		r = tables_resolve(apply, row.batch, err);
 	if (r < 0)
 		return r;
+	target = target_tables_peek(apply, row.batch->records[row.from].rel);
 	if (r > 0 || !apply->open || !target)
 		return error_set(err, ERROR_BUG, "APPLY", "a row stands outside of its transaction");
 	return ddl_run(apply, target, err);
