@@ -50,5 +50,6 @@ struct relation *batch_hold(struct batch *batch, struct relation *rel);
 
 static inline bool batch_is_full(const struct batch *batch)
 {
-	return batch->n_records >= SLUICE_BOUND("batch.records", BATCH_MAX_RECORDS) || batch->arena.bytes >= BATCH_MAX_BYTES;
+	return batch->n_records >= SLUICE_BOUND("batch.records", BATCH_MAX_RECORDS) ||
+	       batch->arena.bytes >= BATCH_MAX_BYTES;
 }

@@ -194,8 +194,10 @@ static int consumer_take(struct consumer *c, struct feed *feed, const struct mes
 			(int)feed->partition.id, msg->offset);
 	if (fill_take(&c->fill, feed, &taken, err) < 0)
 		return -1;
-	c->open = true;
 	beat_reached(c, feed);
+	if (!feed->batch) /* the end of a transaction whose rows are applied already */
+		return 0;
+	c->open = true;
 	if (batch_is_full(feed->batch))
 		close_all(c, FILL_END_WHOLE);
 	return 0;
