@@ -86,12 +86,14 @@ def test_copy_begun_anew(blue, green, halves):
     assert green.rows("select sum(rows), min(attempt) from sluice.snapshot_chunks") == [(40000, attempts)]
 
 
-def test_K16_paused_applier_wakes_up(blue, green, halves):
-    """The one that was stopped has lost its partitions; what it sends then changes nothing."""
+@pytest.mark.parametrize("env", [{}, {"SLUICE_PERIOD": "batch.records=1"}], ids=["", "short of memory"])
+def test_K16_paused_applier_wakes_up(blue, green, halves, env):
+    """The one that was stopped has lost its partitions; what it sends then changes nothing, and it goes on when they come back,
+    also where its client had paused them."""
     blue.sql(TABLE, "create table history(n bigserial primary key, item int)",
              "insert into item select g, 0, '' from generate_series(1, 100) g")
     halves("reader").start()
-    first = halves("applier").start()
+    first = halves("applier").start(env=env)
     same(blue, green)
     epochs = {(t, p): e for t, p, e, *_ in progress(green)}
     change = ("with u as (update item set v = v + 1 where id % 5 = {0} returning id) "

@@ -299,6 +299,26 @@ int group_subscribe(struct consumer *c, struct error *err)
 	return code ? kafka_error(err, code, "subscribing to %s", topic) : 0;
 }
 
+/* the client keeps a partition paused while it is not ours: what was paused is resumed when it comes back, and nothing else */
+static rd_kafka_resp_err_t group_switch(struct consumer *c, bool pause)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
+	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+
+	for (struct feed *feed = c->feeds; feed; feed = feed->next_feed) {
+		if (feed->state != FEED_RUNNING || feed->paused == pause)
+			continue;
+		rd_kafka_topic_partition_list_add(list, feed->partition.topic, feed->partition.id);
+		feed->paused = pause;
+	}
+	if (list->cnt)
+		code = pause ? rd_kafka_pause_partitions(c->rk, list)
+			     : rd_kafka_resume_partitions(c->rk, list);
+	rd_kafka_topic_partition_list_destroy(list);
+	c->paused = pause;
+	return code;
+}
+
 /* every partition of the assignment knows where it begins: now they may be fetched */
 static int group_assign(struct consumer *c, struct error *err)
 {
@@ -313,11 +333,11 @@ static int group_assign(struct consumer *c, struct error *err)
 		}
 	}
 	code = rd_kafka_assign(c->rk, list);
-	/* the client keeps a partition paused over a revocation; paused anew where that still has to be */
-	if (!code && c->paused)
-		code = rd_kafka_resume_partitions(c->rk, list);
+	/* paused anew where that still has to be */
+	if (!code)
+		code = group_switch(c, false);
 	rd_kafka_topic_partition_list_destroy(list);
-	c->assigning = c->paused = false;
+	c->assigning = false;
 	return code ? kafka_error(err, code, "taking partitions over") : 0;
 }
 
@@ -559,19 +579,8 @@ void group_chores(struct consumer *c)
 
 int group_pause(struct consumer *c, bool pause, struct error *err)
 {
-	rd_kafka_topic_partition_list_t *list;
-	rd_kafka_resp_err_t code;
+	rd_kafka_resp_err_t code = c->paused == pause ? RD_KAFKA_RESP_ERR_NO_ERROR : group_switch(c, pause);
 
-	if (c->paused == pause)
-		return 0;
-	c->paused = pause;
-	list = rd_kafka_topic_partition_list_new(16);
-	for (struct feed *feed = c->feeds; feed; feed = feed->next_feed) {
-		if (feed->state == FEED_RUNNING)
-			rd_kafka_topic_partition_list_add(list, feed->partition.topic, feed->partition.id);
-	}
-	code = pause ? rd_kafka_pause_partitions(c->rk, list) : rd_kafka_resume_partitions(c->rk, list);
-	rd_kafka_topic_partition_list_destroy(list);
 	return code ? kafka_error(err, code, pause ? "pausing partitions" : "resuming partitions") : 0;
 }
 

@@ -63,6 +63,7 @@ void feed_reset(struct feed *feed)
 	*feed = (struct feed){
 		.partition = feed->partition,
 		.next_feed = feed->next_feed,
+		.paused = feed->paused,
 		.rule = feed->rule + 1,
 		.next = -1,
 		.stored = -1,

@@ -59,6 +59,7 @@ struct feed {
 		struct record_heartbeat what;
 		struct resume_box resume;
 	} beat;
+	bool paused;   /* the client does not fetch it */
 	uint64_t rule; /* grows with every feed_reset() */
 	struct feed *next_feed;
 };
@@ -76,7 +77,7 @@ struct feed *feed_new(const char *topic, int32_t id);
 struct feed *feed_free(struct feed *feed);
 /** feed_hold() - keeps a copy of the message in feed->held; NULL: lets go of what is held. */
 void feed_hold(struct feed *feed, const struct message *msg);
-/** feed_reset() - forgets all but the partition, the batch too. */
+/** feed_reset() - forgets all but the partition, and whether the client has paused it; the batch too. */
 void feed_reset(struct feed *feed);
 
 /**
