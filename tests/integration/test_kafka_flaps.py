@@ -27,6 +27,14 @@ class Flapping:
     def change(self):
         self.blue.sql("update t set v = v + 1 where id <= 100")
 
+    def flap(self, way):
+        for _ in range(4):
+            way.refuse = not way.refuse
+            way.cut()
+            self.change()
+            pause(0.7)
+        way.refuse = False
+
     def wait_same(self):
         self.change()
         query = "select sum(v), count(*) from t"
@@ -74,12 +82,7 @@ def test_A16_a_target_that_flaps(flapping):
     # the process is well, and says what it waits for; the other half does not notice
     assert f.applier.get("/livez")[0] == 200 and f.applier.get("/readyz")[0] == 200 and f.applier.get("/cutover/ready")[0] == 503
     assert f.reader.status()["state"]["name"] == "running" and f.reader.metric("retries_total") == 0
-    for _ in range(4):
-        f.to_green.refuse = not f.to_green.refuse
-        f.to_green.cut()
-        f.change()
-        pause(0.7)
-    f.to_green.refuse = False
+    f.flap(f.to_green)
     f.applier.wait_state("running")
     f.wait_same()
     assert f.applier.metric("breaker_open") == 0 and f.applier.status()["state"]["next_retry_at"] is None
@@ -94,12 +97,7 @@ def retries_kafka(status):
 
 def test_A16_a_broker_that_flaps(flapping):
     f = flapping
-    for _ in range(4):
-        f.to_broker.refuse = not f.to_broker.refuse
-        f.to_broker.cut()
-        f.change()
-        pause(0.7)
-    f.to_broker.refuse = False
+    f.flap(f.to_broker)
     f.wait_same()
     since = down(f.to_broker)
     f.change()
