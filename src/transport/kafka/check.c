@@ -259,20 +259,28 @@ static void check_missing(struct checker *chk, const struct kafka_topic *topic)
 	}
 }
 
-static void check_topic(struct checker *chk, const struct kafka_topic *topic)
+/* Return: 0; 1 = there is none; negative, a finding says why */
+static int look_at_topic(struct checker *chk, const char *name, struct topic_facts *ret)
 {
 	struct error err = ERROR_INIT;
+	int r = topic_look(chk->rk, name, ret, &err);
+
+	if (r < 0 && error_exit_code(&err) == EXIT_PERMISSION)
+		add_refused(chk, "seeing topic", name);
+	else if (r < 0)
+		add_error(chk, &err);
+	return r;
+}
+
+static void check_topic(struct checker *chk, const struct kafka_topic *topic)
+{
 	struct topic_facts facts;
-	int r = topic_look(chk->rk, topic->name, &facts, &err);
+	int r = look_at_topic(chk, topic->name, &facts);
 
 	if (r == 0)
 		check_existing(chk, topic, &facts);
-	else if (r == 1)
+	else if (r > 0)
 		check_missing(chk, topic);
-	else if (error_exit_code(&err) == EXIT_PERMISSION)
-		add_refused(chk, "seeing topic", topic->name);
-	else
-		add_error(chk, &err);
 }
 
 static void check_group(struct checker *chk, const char *suffix)
@@ -402,20 +410,15 @@ static void check_spread_existing(struct checker *chk, struct spread *spread, st
 static void check_spread_topic(
 	struct checker *chk, struct spread *spread, struct kafka_topic *topic, bool tied)
 {
-	struct error err = ERROR_INIT;
 	struct topic_facts facts;
-	int r = topic_look(chk->rk, topic->name, &facts, &err);
+	int r = look_at_topic(chk, topic->name, &facts);
 
 	if (r == 0)
 		check_spread_existing(chk, spread, topic, &facts, tied);
-	else if (r == 1 && chk->cfg->create_topics && spread->missing++)
+	else if (r > 0 && chk->cfg->create_topics && spread->missing++)
 		chk->missing++;
-	else if (r == 1)
+	else if (r > 0)
 		check_missing(chk, topic);
-	else if (error_exit_code(&err) == EXIT_PERMISSION)
-		add_refused(chk, "seeing topic", topic->name);
-	else
-		add_error(chk, &err);
 }
 
 static void check_table(struct checker *chk, struct spread *spread, const struct check_table *table)
