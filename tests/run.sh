@@ -71,7 +71,7 @@ run_lint() {
 # the targets share the time of all processors: each has its own corpus, which lasts, and begins with captures or with what our
 # encoders write
 run_fuzz() {
-	local name at=tests/fuzz names=(binary debezium json schema stamp) targets=() seconds processors
+	local name at=tests/fuzz names=(binary debezium json pack schema stamp) targets=() seconds processors
 	say "fuzzing, $FUZZ_SECONDS s"
 	for name in "${names[@]}"; do targets+=("$at/fuzz-$name"); done
 	if ! { CC=clang tree fuzz -Dfuzz=true -Dtests=true -Db_lundef=false -Db_sanitize=address,undefined -Db_pie=false &&

@@ -27,6 +27,7 @@ struct codec_slice {
 
 struct codec_output {
 	struct buf *out;		      /* appended to */
+	bool keyless;			      /* set by the caller: nobody needs the key, it may stay null */
 	struct codec_slice key, value, exact; /* exact: the header sluice.exact, null = not needed */
 };
 

@@ -7,7 +7,8 @@
  * readable text, so that programs in any language see it.
  *
  *   header            value                                        on
- *   sluice.op         one letter, enum record_op, or X = CONTINUE  every message
+ *   sluice.op         one letter, enum record_op, or X = CONTINUE, every message
+ *                     P = several records, see pack.h
  *   sluice.reign      "12-00a1b2c3d4e5f607"                        every message
  *   sluice.source     identity of the source ("system/database")   every message
  *   sluice.position   32 hex digits                                all but READ, CHUNK and SCHEMA
@@ -35,6 +36,9 @@
 
 #define MESSAGE_HEADERS 12
 #define STAMP_CONTINUE	'X'
+#define STAMP_PACK	'P'
+#define STAMP_FLAGS                                                                                          \
+	(RECORD_BEFORE_KEY | RECORD_BEFORE_FULL | RECORD_KEY_CHANGED | RECORD_TOAST) /* that travel */
 
 struct message_header {
 	const char *name; /* NUL-terminated */
@@ -55,10 +59,11 @@ struct message {
 };
 
 struct stamp {
-	uint8_t op; /* enum record_op or STAMP_CONTINUE */
+	uint8_t op; /* enum record_op, STAMP_CONTINUE or STAMP_PACK */
 	uint8_t flags;
 	struct position pos, prev;
 	bool has_pos;
+	bool more; /* another record of the same message follows; never on the wire */
 	struct resume resume;
 	struct reign reign;
 	const char *identity; /* NUL-terminated */

@@ -17,29 +17,13 @@
 #include "binary.h"
 #include "json.h"
 #include "json_write.h"
-
-#define VARINT_BYTES 10u
+#include "varint.h"
 
 struct binary_codec {
 	struct codec base;
 	struct json_writer *keys;
 	struct buf scratch; /* contents of fields that are not measured first */
 };
-
-static inline size_t varint_len(uint64_t v)
-{
-	return v < 0x80 ? 1 : (size_t)(70 - __builtin_clzll(v)) / 7;
-}
-
-static inline uint8_t *put_varint(uint8_t *at, uint64_t v)
-{
-	while (v >= 0x80) {
-		*at++ = (uint8_t)(v | 0x80);
-		v >>= 7;
-	}
-	*at++ = (uint8_t)v;
-	return at;
-}
 
 /* memcpy() of short values without a call; from may be anything when len is 0 */
 static inline uint8_t *put_bytes(uint8_t *at, const uint8_t *from, size_t len)
@@ -151,7 +135,7 @@ static int write_row(
 	size_t before_bytes = rec->before ? row_room(rec->before, n) : 0;
 	uint8_t *start, *at;
 
-	if (json_write_key(binary->keys, rec, ret, err) < 0)
+	if (!ret->keyless && json_write_key(binary->keys, rec, ret, err) < 0)
 		return -1;
 	start = buf_grow(ret->out,
 		BINARY_HEAD_BYTES + BINARY_CRC_BYTES + 2 * (1 + VARINT_BYTES) + after_bytes + before_bytes);

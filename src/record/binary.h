@@ -10,3 +10,5 @@
 /** binary_read() - see codec_ops.decode. */
 int binary_read(struct codec *codec, const struct message *msg, struct batch *batch, struct record *rec,
 	struct error *err);
+/** binary_check_frame() - length, magic, version and checksum of a message's value. Return: 0; negative: DATA "BINARY-…". */
+int binary_check_frame(const struct message *msg, uint8_t magic, uint8_t version, struct error *err);

@@ -16,17 +16,9 @@
 #include <sluice/crc32c.h>
 
 #include "binary.h"
+#include "cursor.h"
 
 #define TRUNCATE_MAX_RELATIONS 65536u
-
-/*
- * Sticky: after its first failure, which it keeps with its place, it stands at its end, and reads of it give 0.
- */
-struct cursor {
-	const uint8_t *base, *at, *end;
-	const char *failed; /* what is wrong; NULL = nothing */
-	const uint8_t *failed_at;
-};
 
 /* what the fields of a message say */
 struct fields {
@@ -39,77 +31,6 @@ struct fields {
 };
 
 CLEANUP_DEFINE(struct relation, relation_unref)
-
-__attribute__((cold, noinline)) static void cursor_fail(
-	struct cursor *cur, const uint8_t *at, const char *what)
-{
-	if (!cur->failed) {
-		cur->failed = what;
-		cur->failed_at = at;
-	}
-	cur->at = cur->end;
-}
-
-static inline size_t cursor_left(const struct cursor *cur)
-{
-	return (size_t)(cur->end - cur->at);
-}
-
-static inline const uint8_t *cursor_bytes(struct cursor *cur, uint64_t len)
-{
-	const uint8_t *at = cur->at;
-
-	if (len > cursor_left(cur)) {
-		cursor_fail(cur, at, "a part is longer than what is left");
-		return cur->end;
-	}
-	cur->at += len;
-	return at;
-}
-
-static inline uint8_t cursor_u8(struct cursor *cur)
-{
-	if (cur->at == cur->end) {
-		cursor_fail(cur, cur->at, "it ends too early");
-		return 0;
-	}
-	return *cur->at++;
-}
-
-__attribute__((noinline)) static uint64_t cursor_varint_slow(struct cursor *cur)
-{
-	const uint8_t *at = cur->at;
-	uint64_t v = 0;
-
-	for (unsigned shift = 0; shift < 64; shift += 7) {
-		uint8_t byte = cursor_u8(cur);
-
-		if (shift == 63 && byte > 1)
-			break;
-		v |= (uint64_t)(byte & 0x7f) << shift;
-		if (!(byte & 0x80))
-			return cur->failed ? 0 : v;
-	}
-	cursor_fail(cur, at, "a number has more than 64 bits");
-	return 0;
-}
-
-static inline uint64_t cursor_varint(struct cursor *cur)
-{
-	if (cur->at != cur->end && *cur->at < 0x80)
-		return *cur->at++;
-	return cursor_varint_slow(cur);
-}
-
-static uint32_t cursor_varint32(struct cursor *cur)
-{
-	const uint8_t *at = cur->at;
-	uint64_t v = cursor_varint(cur);
-
-	if (v > UINT32_MAX)
-		cursor_fail(cur, at, "a number has more than 32 bits");
-	return (uint32_t)v;
-}
 
 static struct wall cursor_time(struct cursor *cur)
 {
@@ -374,8 +295,7 @@ static int format_error(
 		fields->unknown ? "a newer version of sluice wrote it" : cur->failed);
 }
 
-/* version, checksum, op: all that has to hold before a field is looked at */
-static int check_head(const struct message *msg, uint8_t op, struct error *err)
+int binary_check_frame(const struct message *msg, uint8_t magic, uint8_t version, struct error *err)
 {
 	const uint8_t *value = msg->value;
 	size_t len = value ? msg->value_len : 0;
@@ -385,14 +305,14 @@ static int check_head(const struct message *msg, uint8_t op, struct error *err)
 		return error_set(err, ERROR_DATA, "BINARY-FORMAT",
 			"offset %" PRId64 ": the message has %zu bytes, the shortest have %u", msg->offset,
 			len, BINARY_HEAD_BYTES + BINARY_CRC_BYTES);
-	if (value[0] != BINARY_MAGIC)
+	if (value[0] != magic)
 		return error_set(err, ERROR_DATA, "BINARY-FORMAT",
 			"offset %" PRId64 ": the message is not in sluice's binary form", msg->offset);
-	if (value[1] != BINARY_VERSION) {
+	if (value[1] != version) {
 		error_set(err, ERROR_DATA, "BINARY-VERSION",
 			"offset %" PRId64
 			": the message is in version %u of the binary form, this program reads %d",
-			msg->offset, value[1], BINARY_VERSION);
+			msg->offset, value[1], version);
 		return error_remedy(err, "upgrade the applier first, then the reader");
 	}
 	memcpy(&crc, value + len - BINARY_CRC_BYTES, BINARY_CRC_BYTES);
@@ -401,6 +321,16 @@ static int check_head(const struct message *msg, uint8_t op, struct error *err)
 			"offset %" PRId64
 			": the message of %zu bytes is damaged, its checksum is not that of its content",
 			msg->offset, len);
+	return 0;
+}
+
+/* all that has to hold before a field is looked at */
+static int check_head(const struct message *msg, uint8_t op, struct error *err)
+{
+	const uint8_t *value = msg->value;
+
+	if (binary_check_frame(msg, BINARY_MAGIC, BINARY_VERSION, err) < 0)
+		return -1;
 	if (value[2] != op)
 		return error_set(err, ERROR_DATA, "BINARY-FORMAT",
 			"offset %" PRId64 ": the message is of op 0x%02x, its header sluice.op says 0x%02x",

@@ -23,7 +23,6 @@
 
 #define UUID_BYTES	16u
 #define POSITION_DIGITS (2 * POSITION_BYTES)
-#define FLAGS_KNOWN	(RECORD_BEFORE_KEY | RECORD_BEFORE_FULL | RECORD_KEY_CHANGED | RECORD_TOAST)
 
 static const char own_prefix[] = "sluice.";
 static const uint8_t namespace[UUID_BYTES] = { 0xb6, 0x65, 0x03, 0x81, 0x4a, 0x9f, 0x4f, 0x7a, 0xa9, 0x42,
@@ -63,7 +62,10 @@ static struct carried carried_by(uint8_t op)
 	case RECORD_FENCE:
 		return (struct carried){ .known = true, .position = true };
 	}
-	return (struct carried){ .known = op == STAMP_CONTINUE, .position = op == STAMP_CONTINUE };
+	return (struct carried){
+		.known = op == STAMP_CONTINUE || op == STAMP_PACK,
+		.position = true,
+	};
 }
 
 /* SHA-1 of the namespace and name, shortened, with version and variant; name: at most 192 bytes */
@@ -238,7 +240,7 @@ static bool read_flags(uint8_t *ret, const char *s, size_t len)
 	memcpy(digits + 2 - len, s, len);
 	if (!hex_get(&flags, digits, 2))
 		return false;
-	*ret = flags & FLAGS_KNOWN;
+	*ret = flags & STAMP_FLAGS;
 	return true;
 }
 

@@ -4,11 +4,13 @@
 /*
  * Writes what the fuzzers begin with: messages as our own encoders make them, into a folder per fuzzer.
  *
- *   fuzz-seeds DIR      writes DIR/json/…, DIR/debezium/…, DIR/binary/…, DIR/stamp/…, DIR/schema/…
+ *   fuzz-seeds DIR      writes DIR/json/…, DIR/debezium/…, DIR/binary/…, DIR/pack/…, DIR/stamp/…, DIR/schema/…
  */
 
 #include <errno.h>
 #include <sys/stat.h>
+
+#include <sluice/pack.h>
 
 #include "fuzz.h"
 
@@ -172,6 +174,35 @@ static void write_stamps(void)
 	}
 }
 
+/* a transaction, without its checksum */
+static void write_packs(void)
+{
+	static const uint8_t resume[] = { 1, 2, 3, 4, 5, 6, 7, 8 };
+	struct pack pack = { 0 };
+	uint64_t minor = 0;
+
+	for (const char *op = "BIUDTMC"; *op; op++) {
+		const char value[] = { '\xd5', 1, *op, 'v', '\0' };
+		struct stamp stamp = { .pos = { 101, minor++ }, .prev = pack.last, .options = "" };
+
+		if (*op == 'B')
+			stamp.options = "proto_version '2'";
+		if (strchr("IUD", *op))
+			stamp.fingerprint = *op == 'D' ? 7 : 0x1234567890abcdef;
+		if (*op == 'U')
+			stamp.flags = 9;
+		if (*op == 'C') {
+			stamp.pos.minor = POSITION_END;
+			stamp.resume = (struct resume){ resume, sizeof(resume) };
+		}
+		if (*op == 'B')
+			stamp.prev = (struct position){ 100, 6 };
+		pack_put(&pack, &stamp, value, sizeof(value));
+		write_seed("pack", value + 2, &pack.bytes);
+	}
+	pack_fini(&pack);
+}
+
 static void write_schemas(void)
 {
 	for (unsigned i = 0; i < RELATIONS; i++) {
@@ -207,6 +238,7 @@ int main(int argc, char **argv)
 	write_marks("json", json);
 	write_marks("debezium", inline_json);
 	write_marks("binary", binary);
+	write_packs();
 	write_stamps();
 	write_schemas();
 	codec_free(json);
