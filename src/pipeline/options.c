@@ -100,7 +100,7 @@ static const struct option kafka_options[] = {
 		"How long the topic of changes keeps its records when sluice makes it: `unlimited`, or a duration. An applier that "
 		"is behind by more than that needs a new copy." },
 	{ "transport.kafka.format", OPTION_ENUM, KAFKA(format), "json", 0, 0, kafka_formats, 0,
-		"`json`: the change-event envelope of Debezium, which other programs read; `binary`: compact, for sluice alone." },
+		"`json`: the change-event envelope of Debezium, which other programs read; `binary`: compact and faster, for sluice alone." },
 	{ "transport.kafka.json_schemas", OPTION_ENUM, KAFKA(json_schemas), "topic", 0, 0, kafka_schemas, 0,
 		"Where the types of a record are: in the topic of schemas, in each message (Kafka Connect's schema and payload), or "
 		"nowhere." },

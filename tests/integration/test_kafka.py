@@ -100,9 +100,10 @@ def test_both_halves_in_one_process(blue, green, make, kafka_broker, number):
     assert_same(blue, green)
 
 
-def test_E02_each_change_once_with_an_id_of_its_own(blue, green, halves, kafka_broker, number):
+@pytest.mark.parametrize("kind", ["json", "binary"])
+def test_E02_each_change_once_with_an_id_of_its_own(blue, green, halves, kafka_broker, number, kind):
     shop(blue)
-    reader, applier = halves()
+    reader, applier = halves(format=kind)
     reader.start()
     applier.start()
     applier.wait_synced()

@@ -15,6 +15,7 @@ import tempfile
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic, ResourceType
 
+from pack import unpacked
 from servers import free_port
 from wait import wait_until
 
@@ -257,7 +258,7 @@ class Brokers:
 def in_order(messages):
     """What appliers make of a log: the records that count, by the rules of reigns; fences and the like left out."""
     reign, counted = (0, ""), []
-    for message in messages:
+    for message in unpacked(messages):
         headers = message[3]
         number, name = re.fullmatch(r"(\d+)-([0-9a-f]{16})", headers["sluice.reign"]).groups()
         if headers["sluice.op"] == "F":

@@ -21,6 +21,7 @@
 #include <librdkafka/rdkafka_mock.h>
 
 #include "transport/kafka/kafka.h"
+#include <sluice/pack.h>
 #include <sluice/transport.h>
 
 #define LIMIT_MS 20000
@@ -233,32 +234,47 @@ static inline void settle_error(struct kafka *k, struct error *ret)
 	assert_true(k->writer->ops->durable(k->writer) < k->seq);
 }
 
-/* what a topic holds: one letter for each message, the reign's number before each FENCE */
+/* what a topic holds: one letter for each message, the reign's number before each FENCE, and a pack's records in brackets */
 struct content {
-	char ops[2000];
+	char ops[8192];
 	size_t n;
 	struct position last;
 	struct arena arena;
 };
 
+static inline void content_add(struct content *content, const struct stamp *stamp)
+{
+	if (stamp->op == RECORD_FENCE)
+		content->ops[content->n++] = (char)('0' + stamp->reign.number);
+	content->ops[content->n++] = (char)stamp->op;
+	/* what counts follows from what counted before it; here nobody writes late */
+	if (stamp->has_pos && stamp->op != RECORD_FENCE) {
+		assert_int_equal(position_compare(stamp->prev, content->last), 0);
+		content->last = stamp->pos;
+	}
+}
+
 static inline int content_take(void *arg, const struct message *msg, struct error *err)
 {
 	struct content *content = arg;
+	struct unpack unpack;
 	struct stamp stamp;
+	struct message one;
 
 	assert_int_equal(stamp_read(msg, &content->arena, &stamp, err), 0);
-	if (stamp.op == RECORD_FENCE)
-		content->ops[content->n++] = (char)('0' + stamp.reign.number);
-	content->ops[content->n++] = (char)stamp.op;
-	/* what counts follows from what counted before it; here nobody writes late */
-	if (stamp.has_pos && stamp.op != RECORD_FENCE) {
-		assert_int_equal(position_compare(stamp.prev, content->last), 0);
-		content->last = stamp.pos;
+	if (stamp.op != STAMP_PACK) {
+		content_add(content, &stamp);
+		return 0;
 	}
-	return 0;
+	content->ops[content->n++] = '(';
+	assert_int_equal(unpack_begin(&unpack, msg, &stamp, err), 0);
+	while (unpack_next(&unpack, &one, &stamp, err) > 0)
+		content_add(content, &stamp);
+	content->ops[content->n++] = ')';
+	return err->class ? -1 : 0;
 }
 
-static inline void expect_content(struct kafka *k, const char *topic, const char *want)
+static inline void read_content(struct kafka *k, const char *topic, char *ret, size_t size)
 {
 	struct content content = { .arena = ARENA_INIT(NULL) };
 	struct kafka_range range = { .topic = topic };
@@ -271,7 +287,16 @@ static inline void expect_content(struct kafka *k, const char *topic, const char
 		fail_msg("%s: %s", err.code, err.message);
 	rd_kafka_destroy(rk);
 	arena_reset(&content.arena);
-	assert_string_equal(content.ops, want);
+	assert_true(content.n < size);
+	memcpy(ret, content.ops, content.n + 1);
+}
+
+static inline void expect_content(struct kafka *k, const char *topic, const char *want)
+{
+	char found[sizeof(((struct content *)NULL)->ops)];
+
+	read_content(k, topic, found, sizeof(found));
+	assert_string_equal(found, want);
 }
 
 #define kafka_test(f) cmocka_unit_test_setup_teardown(f, kafka_setup, kafka_teardown)

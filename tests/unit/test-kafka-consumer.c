@@ -18,6 +18,7 @@
 #include <librdkafka/rdkafka_mock.h>
 
 #include <sluice/codec.h>
+#include <sluice/pack.h>
 #include <sluice/sink.h>
 #include <sluice/transport.h>
 
@@ -159,6 +160,34 @@ static void put_fence(struct kafka *k, struct reign reign)
 	put(k, "shop.changes", &stamp, "{}", 2);
 }
 
+/* the same as one message, all of them behind k->last */
+static void put_pack(struct kafka *k, struct reign reign, const struct record *records, size_t n)
+{
+	struct codec *codec = codec_binary_new();
+	struct error err = ERROR_INIT;
+	struct message msg = { 0 };
+	struct pack pack = { 0 };
+	struct buf out = BUF_INIT;
+	struct stamp stamp;
+
+	for (size_t i = 0; i < n; i++) {
+		struct codec_output output = { .out = &out, .keyless = true };
+
+		buf_clear(&out);
+		stamp = stamp_of(k, records[i].op, reign, records[i].pos);
+		if (records[i].op == RECORD_END)
+			stamp.resume = records[i].end->resume;
+		assert_int_equal(codec->ops->encode(codec, &records[i], NULL, &output, &err), 0);
+		pack_put(&pack, &stamp, out.data + output.value.at, output.value.len);
+		k->last = records[i].pos;
+	}
+	pack_write(&pack, &stamp, &msg);
+	put(k, "shop.changes", &stamp, msg.value, msg.value_len);
+	codec_free(codec);
+	pack_fini(&pack);
+	buf_fini(&out);
+}
+
 /* BEGIN, a message of the application, END: three messages */
 static void put_transaction(struct kafka *k, struct reign reign, uint64_t major)
 {
@@ -171,11 +200,18 @@ static void put_transaction(struct kafka *k, struct reign reign, uint64_t major)
 		.commit_time = { 1000000 }, .xid = 7, .resume = { resume, sizeof(resume) }, .n_records = 1
 	};
 
-	put_record(k, reign, &(struct record){ .op = RECORD_BEGIN, .pos = { major, 0 }, .begin = &begin });
-	put_record(
-		k, reign, &(struct record){ .op = RECORD_MESSAGE, .pos = { major, 1 }, .message = &message });
-	put_record(
-		k, reign, &(struct record){ .op = RECORD_END, .pos = { major, POSITION_END }, .end = &end });
+	const struct record all[] = {
+		{ .op = RECORD_BEGIN, .pos = { major, 0 }, .begin = &begin },
+		{ .op = RECORD_MESSAGE, .pos = { major, 1 }, .message = &message },
+		{ .op = RECORD_END, .pos = { major, POSITION_END }, .end = &end },
+	};
+
+	if (k->cfg.transport.kafka.format == KAFKA_BINARY) {
+		put_pack(k, reign, all, 3);
+		return;
+	}
+	for (size_t i = 0; i < 3; i++)
+		put_record(k, reign, &all[i]);
 }
 
 /* the next batch or news; fails after LIMIT_MS */
@@ -336,6 +372,46 @@ static void test_stream(void **state)
 	t->ops->free(t);
 }
 
+/* several transactions in one message, one of them applied */
+static void test_packs(void **state)
+{
+	static const uint8_t resume[8] = { 0, 0, 0, 0, 0, 0, 0, 20 }, later[8] = { 0, 0, 0, 0, 0, 0, 0, 30 };
+	const struct record_begin begin = { .commit_time = { 1000000 }, .xid = 7 };
+	const struct record_end end = { { 1000000 }, 7, { resume, 8 }, 1 };
+	const struct record_end last = { { 1000000 }, 7, { later, 8 }, 1 };
+	const struct record all[] = {
+		{ .op = RECORD_BEGIN, .pos = { 20, 0 }, .begin = &begin },
+		{ .op = RECORD_END, .pos = { 20, POSITION_END }, .end = &end },
+		{ .op = RECORD_BEGIN, .pos = { 30, 0 }, .begin = &begin },
+		{ .op = RECORD_END, .pos = { 30, POSITION_END }, .end = &last },
+	};
+	struct kafka *k = *state;
+	const struct progress progress = {
+		.exists = true,
+		.position = { 20, POSITION_END },
+		.offset = 3,
+		.reign = first,
+		.identity = "7000/shop",
+	};
+	struct transport_reader *t;
+	struct stamp damaged;
+	char word[32];
+
+	k->cfg.transport.kafka.format = KAFKA_BINARY;
+	put_fence(k, first);
+	put_transaction(k, first, 10);
+	put_pack(k, first, all, 4);
+	put_transaction(k, first, 40);
+	t = opened(k);
+	sought(t, assigned(t), &progress);
+	received(t, 5, first, word);
+	assert_string_equal(word, "BCBMC");
+	damaged = stamp_of(k, STAMP_PACK, first, (struct position){ 50, POSITION_END });
+	put(k, "shop.changes", &damaged, "\xd6\1secret", 8);
+	refused(t, ERROR_DATA, "BINARY-CHECKSUM", "topic shop.changes partition 0");
+	t->ops->free(t);
+}
+
 static void test_topic_is_missing(void **state)
 {
 	struct kafka *k = *state;
@@ -376,6 +452,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_stream),
+		TEST(test_packs),
 		TEST(test_topic_is_missing),
 		TEST(test_a_broker_that_does_not_know_yet),
 	};

@@ -45,9 +45,8 @@ static void test_K07_a_message_that_a_broker_refuses(void **state)
 }
 
 /* K08: more than the client itself sends */
-static void test_K08_a_message_that_is_too_large(void **state)
+static void too_large(struct kafka *k)
 {
-	struct kafka *k = *state;
 	struct error err = ERROR_INIT;
 	char *name = malloc(2 * 1024 * 1024);
 
@@ -68,6 +67,20 @@ static void test_K08_a_message_that_is_too_large(void **state)
 	assert_null(strstr(err.message, "yyy"));
 	assert_int_equal(k->writer->ops->poll(k->writer, &err), -1);
 	free(name);
+}
+
+static void test_K08_a_message_that_is_too_large(void **state)
+{
+	too_large(*state);
+}
+
+/* it is in a pack of its own, so nothing else is too large with it */
+static void test_K08_a_record_that_is_too_large_for_a_pack(void **state)
+{
+	struct kafka *k = *state;
+
+	k->cfg.transport.kafka.format = KAFKA_BINARY;
+	too_large(k);
 }
 
 /* K06: retried by the client, which writes nothing twice */
@@ -222,6 +235,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		kafka_test(test_K07_a_message_that_a_broker_refuses),
 		kafka_test(test_K08_a_message_that_is_too_large),
+		kafka_test(test_K08_a_record_that_is_too_large_for_a_pack),
 		kafka_test(test_K05_a_dead_leader_is_given_up),
 		kafka_test(test_K06_not_enough_replicas_is_waited_for),
 		kafka_test(test_K02_a_slow_broker_is_waited_for),

@@ -233,6 +233,43 @@ static void test_another_record_at_the_offset(void **state)
 	}
 }
 
+/* the record that was applied last may stand in the middle of its message */
+static void test_goes_on_inside_a_pack(void **state)
+{
+	struct stamp before = record(RECORD_BEGIN, first, at(10, 0), at(9, POSITION_END));
+	struct stamp other = record(RECORD_END, first, at(11, POSITION_END), at(11, 0));
+	const struct progress progress = stood();
+	struct error err = ERROR_INIT;
+	struct feed *feed;
+
+	before.more = true;
+	for (int last = 0; last < 2; last++) {
+		struct stamp stored = record(RECORD_END, first, at(10, POSITION_END), at(10, 0));
+
+		feed = feed_new(TOPIC, 0);
+		stored.more = !last;
+		assert_int_equal(feed_begin(feed, &progress, 0, 9, &err), 0);
+		judged(feed, before, 5, FEED_IGNORE);
+		judged(feed, stored, 5, FEED_IGNORE);
+		transaction(feed, first, 20, at(10, POSITION_END), last ? 6 : 5);
+		feed_free(feed);
+	}
+	/* it is not there: neither further on nor at the end */
+	for (int more = 0; more < 2; more++) {
+		other.more = more;
+		feed = feed_new(TOPIC, 0);
+		assert_int_equal(feed_begin(feed, &progress, 0, 9, &err), 0);
+		judged(feed, before, 5, FEED_IGNORE);
+		refused(feed, other, 5, "KAFKA-LOG-CHANGED");
+		feed_free(feed);
+	}
+	before.more = false;
+	feed = feed_new(TOPIC, 0);
+	assert_int_equal(feed_begin(feed, &progress, 0, 9, &err), 0);
+	refused(feed, before, 5, "KAFKA-LOG-CHANGED");
+	feed_free(feed);
+}
+
 static void test_marks_have_no_position(void **state)
 {
 	struct feed *feed = feed_new(TOPIC, 0);
@@ -315,6 +352,7 @@ int main(void)
 		cmocka_unit_test(test_another_source),
 		cmocka_unit_test(test_goes_on_behind_progress),
 		cmocka_unit_test(test_another_record_at_the_offset),
+		cmocka_unit_test(test_goes_on_inside_a_pack),
 		cmocka_unit_test(test_marks_have_no_position),
 		cmocka_unit_test(test_start_deleted_up_to_progress),
 		cmocka_unit_test(test_nothing_to_go_on_from),

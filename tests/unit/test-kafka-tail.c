@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "transport/kafka/tail.h"
+#include <sluice/pack.h>
 
 static const struct reign first = { 1, 0xa1 }, second = { 2, 0xb2 }, rival = { 2, 0xc3 }, third = { 3, 0xd4 };
 
@@ -132,6 +133,54 @@ static void expect_last(const struct end *end, struct position pos)
 	assert_true(end->tail.found);
 	assert_int_equal(end->tail.last.major, pos.major);
 	assert_int_equal(end->tail.last.minor, pos.minor);
+}
+
+/* a pack: a whole transaction, and the beginning of the next one */
+static void take_pack(struct end *end, struct reign reign, uint64_t major, struct position prev)
+{
+	const uint8_t resume[1] = { (uint8_t)major };
+	const struct stamp all[] = {
+		{ .op = RECORD_BEGIN, .pos = at(major, 0), .prev = prev, .options = "one" },
+		{ .op = RECORD_END, .pos = at(major, POSITION_END), .resume = { resume, 1 }, .options = "" },
+		{ .op = RECORD_BEGIN, .pos = at(major + 1, 0), .options = "two" },
+		{ .op = RECORD_INSERT, .pos = at(major + 1, 1), .options = "", .fingerprint = 7 },
+	};
+	struct stamp stamp = record(STAMP_PACK, reign, POSITION_NONE, POSITION_NONE);
+	struct message msg = { .offset = end->offset++ };
+	struct error err = ERROR_INIT;
+	struct pack pack = { 0 };
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+		const char value[] = { '\xd5', 1, (char)all[i].op };
+
+		pack_put(&pack, &all[i], value, sizeof(value));
+	}
+	pack_write(&pack, &stamp, &msg);
+	buf_clear(&end->text);
+	stamp_write(&stamp, &end->text, &msg);
+	if (tail_take(&end->tail, &msg, &end->arena, &err) < 0)
+		fail_msg("offset %lld: %s", (long long)end->offset - 1, err.message);
+	pack_fini(&pack);
+}
+
+static void test_the_tail_stands_inside_a_pack(void **state)
+{
+	struct end end = end_of(first);
+
+	take(&end, record(RECORD_FENCE, first, POSITION_NONE, POSITION_NONE));
+	go_on(&end, first, POSITION_NONE, 0);
+	take_pack(&end, first, 10, POSITION_NONE);
+	expect_last(&end, at(11, 1));
+	assert_true(tail_inside(&end.tail));
+	assert_true(end.tail.begun == 11 && end.tail.resume.data[0] == 10);
+	assert_string_equal(end.tail.options, "two");
+	/* a repeated one changes nothing, and neither does that of a reign that was replaced */
+	take_pack(&end, first, 10, POSITION_NONE);
+	expect_last(&end, at(11, 1));
+	fence(&end, second, at(11, 1));
+	take_pack(&end, first, 20, at(11, 1));
+	expect_last(&end, at(11, 1));
+	end_fini(&end);
 }
 
 static void test_a_new_log_has_no_tail(void **state)
@@ -313,6 +362,7 @@ static void test_continue_tells_what_stood_before(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_the_tail_stands_inside_a_pack),
 		cmocka_unit_test(test_a_new_log_has_no_tail),
 		cmocka_unit_test(test_the_last_record_is_the_tail),
 		cmocka_unit_test(test_a_tail_inside_a_transaction_knows_its_begin),

@@ -156,6 +156,105 @@ static void test_a_transaction_that_does_not_come_again_is_aborted(void **state)
 	expect_content(k, "shop.changes", "1FXBCBI2FXABC");
 }
 
+/* binary: what a batch brings goes in one message, and what stands outside of transactions apart */
+static void test_a_batch_in_one_message(void **state)
+{
+	struct kafka *k = *state;
+
+	k->cfg.transport.kafka.format = KAFKA_BINARY;
+	writer_begin(k);
+	add_begin(k, 10, "one");
+	add_row(k, 10, 1);
+	add_end(k, 10);
+	add_begin(k, 20, "one");
+	add_end(k, 20);
+	add_heartbeat(k, 20);
+	add_begin(k, 30, "one");
+	send_all(k);
+	settle(k);
+	add_row(k, 30, 1);
+	add_end(k, 30);
+	send_all(k);
+	settle(k);
+	expect_content(k, "shop.changes", "1FX(BICBC)K(B)(IC)");
+}
+
+static void test_a_packed_transaction_goes_on_where_it_was(void **state)
+{
+	struct kafka *k = *state;
+
+	k->cfg.transport.kafka.format = KAFKA_BINARY;
+	half_a_transaction(k);
+	add_heartbeat(k, 10);
+	add_begin(k, 20, "one");
+	add_row(k, 20, 1);
+	add_row(k, 20, 2);
+	add_end(k, 20);
+	send_all(k);
+	settle(k);
+	expect_content(k, "shop.changes", "1FX(BCBI)2FX(IC)");
+}
+
+static void test_a_packed_transaction_is_aborted(void **state)
+{
+	struct kafka *k = *state;
+
+	k->cfg.transport.kafka.format = KAFKA_BINARY;
+	half_a_transaction(k);
+	add_begin(k, 20, "two");
+	add_row(k, 20, 1);
+	send_all(k);
+	settle(k);
+	writer_begin(k);
+	assert_int_equal(k->tail.position.minor, 1);
+	add_begin(k, 20, "two");
+	add_row(k, 20, 1);
+	add_end(k, 20);
+	send_all(k);
+	settle(k);
+	expect_content(k, "shop.changes", "1FX(BCBI)2FXA(BI)3FX(C)");
+}
+
+/* packs that wait, too: for room in the client, and for the description of a relation */
+static void test_packs_leave_in_order(void **state)
+{
+	struct kafka *k = *state;
+	static char name[1000];
+	uint64_t rows = 4000;
+	uint32_t waiting = 0;
+	const struct writer *w;
+	struct error err = ERROR_INIT;
+	char found[8192];
+	size_t packs = 0, records = 0;
+
+	memset(name, 'x', sizeof(name) - 1);
+	k->cfg.transport.kafka.format = KAFKA_BINARY;
+	writer_begin(k);
+	w = (const struct writer *)(const void *)k->writer;
+	add_begin(k, 10, "one");
+	for (uint64_t i = 1; i <= rows; i++)
+		add_row_of(k, 10, i, name);
+	add_end(k, 10);
+	rd_kafka_mock_broker_set_rtt(k->mock, 1, 100);
+	send_all(k);
+	while (k->writer->ops->durable(k->writer) < k->seq) {
+		wait_fd(k);
+		assert_int_equal(k->writer->ops->poll(k->writer, &err), 0);
+		waiting = w->outbox.n > waiting ? w->outbox.n : waiting;
+	}
+	assert_true(waiting > 1);
+	assert_true(outbox_is_empty(&w->outbox));
+	assert_int_equal(w->unacked_bytes, 0);
+	read_content(k, "shop.changes", found, sizeof(found));
+	for (const char *at = found; *at; at++) {
+		packs += *at == '(';
+		records += *at == 'I';
+	}
+	/* a few bytes less than 64 of them fill one */
+	assert_in_range(packs, rows / 64, rows / 60);
+	assert_int_equal(records, rows);
+}
+
 static void test_another_source_is_refused(void **state)
 {
 	struct kafka *k = *state;
@@ -202,6 +301,10 @@ int main(void)
 		kafka_test(test_a_transaction_goes_on_where_it_was),
 		kafka_test(test_other_options_abort_the_transaction),
 		kafka_test(test_a_transaction_that_does_not_come_again_is_aborted),
+		kafka_test(test_a_batch_in_one_message),
+		kafka_test(test_a_packed_transaction_goes_on_where_it_was),
+		kafka_test(test_a_packed_transaction_is_aborted),
+		kafka_test(test_packs_leave_in_order),
 		kafka_test(test_another_source_is_refused),
 		kafka_test(test_K27_a_log_that_was_made_anew),
 	};

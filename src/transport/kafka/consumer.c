@@ -27,6 +27,7 @@
 #include <string.h>
 
 #include <sluice/fault.h>
+#include <sluice/pack.h>
 
 #include "consumer.h"
 
@@ -225,10 +226,50 @@ static int consumer_foreign(
 	return 0;
 }
 
+static int consumer_record(struct consumer *c, struct feed *feed, struct message *msg,
+	const struct stamp *stamp, struct error *err)
+{
+	enum feed_verdict verdict = FEED_IGNORE;
+
+	if (feed_judge(feed, stamp, msg->offset, &verdict, err) < 0)
+		return -1;
+	switch (verdict) {
+	case FEED_TAKE:
+		consumer_body(msg);
+		return consumer_take(c, feed, msg, stamp, err);
+	case FEED_REIGN:
+		close_one(c, feed, FILL_END_CARRY);
+		break;
+	case FEED_DUPLICATE:
+		metric_add(&c->ctx->metrics->duplicates_skipped, 1);
+		break;
+	case FEED_IGNORE:
+		break;
+	}
+	return 0;
+}
+
+static int consumer_pack(struct consumer *c, struct feed *feed, const struct message *msg,
+	const struct stamp *stamp, struct error *err)
+{
+	struct unpack unpack;
+	struct message one;
+	struct stamp its;
+	int r;
+
+	r = unpack_begin(&unpack, msg, stamp, err);
+	while (r >= 0 && (r = unpack_next(&unpack, &one, &its, err)) > 0) {
+		if (consumer_record(c, feed, &one, &its, err) < 0)
+			return -1;
+	}
+	return r < 0 ? error_where(
+			       err, "topic %s partition %d", feed->partition.topic, (int)feed->partition.id)
+		     : 0;
+}
+
 static int consumer_message(struct consumer *c, const rd_kafka_message_t *in, struct error *err)
 {
 	struct feed *feed = consumer_feed(c, in);
-	enum feed_verdict verdict = FEED_IGNORE;
 	struct message msg;
 	struct stamp stamp;
 	int r;
@@ -246,22 +287,9 @@ static int consumer_message(struct consumer *c, const rd_kafka_message_t *in, st
 			err, "topic %s partition %d", feed->partition.topic, (int)feed->partition.id);
 	if (r > 0)
 		return consumer_stranger(c, feed, msg.offset, msg.key && !msg.value, err);
-	if (feed_judge(feed, &stamp, msg.offset, &verdict, err) < 0)
-		return -1;
-	switch (verdict) {
-	case FEED_TAKE:
-		consumer_body(&msg);
-		return consumer_take(c, feed, &msg, &stamp, err);
-	case FEED_REIGN:
-		close_one(c, feed, FILL_END_CARRY);
-		break;
-	case FEED_DUPLICATE:
-		metric_add(&c->ctx->metrics->duplicates_skipped, 1);
-		break;
-	case FEED_IGNORE:
-		break;
-	}
-	return 0;
+	if (stamp.op == STAMP_PACK)
+		return consumer_pack(c, feed, &msg, &stamp, err);
+	return consumer_record(c, feed, &msg, &stamp, err);
 }
 
 /* what comes in a message's place */

@@ -152,6 +152,9 @@ static int judge_stored(struct feed *feed, const struct stamp *stamp, int64_t of
 {
 	bool same = offset == feed->stored && reign_equal(stamp->reign, feed->reign);
 
+	/* what was applied last stands further on in the pack */
+	if (same && stamp->more && position_compare(stamp->pos, feed->last) < 0)
+		return 0;
 	/* where a transaction was aborted progress stays at the END before it */
 	if (same && stamp->has_pos && stamp->op != RECORD_ABORT)
 		same = position_compare(stamp->pos, feed->last) == 0;

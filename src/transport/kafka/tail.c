@@ -28,6 +28,7 @@
 
 #include <sluice/fault.h>
 #include <sluice/kafka_properties.h>
+#include <sluice/pack.h>
 
 #include "tail.h"
 
@@ -133,6 +134,23 @@ static int tail_accept(
 	return 0;
 }
 
+static int tail_pack(
+	struct tail *tail, const struct message *msg, const struct stamp *stamp, struct error *err)
+{
+	struct unpack unpack;
+	struct message one;
+	struct stamp its;
+	int r;
+
+	if (unpack_begin(&unpack, msg, stamp, err) < 0)
+		return -1;
+	while ((r = unpack_next(&unpack, &one, &its, err)) > 0) {
+		if (tail_accept(tail, &its, &one, err) < 0)
+			return -1;
+	}
+	return r;
+}
+
 int tail_take(struct tail *tail, const struct message *msg, struct arena *arena, struct error *err)
 {
 	struct stamp stamp;
@@ -153,6 +171,8 @@ int tail_take(struct tail *tail, const struct message *msg, struct arena *arena,
 		tail->torn = true;
 	if (!reign_equal(stamp.reign, tail->current))
 		return 0;
+	if (stamp.op == STAMP_PACK)
+		return tail_pack(tail, msg, &stamp, err);
 	return tail_accept(tail, &stamp, msg, err);
 }
 

@@ -30,6 +30,8 @@
 #define STALL_MS     10000
 #define TURN_MS	     20
 #define FEW_MESSAGES 256u
+#define FEW_BYTES    ((size_t)256 * 1024)
+#define PACK_BYTES   ((size_t)64 * 1024)
 #define OUTPUT_BYTES ((size_t)1024 * 1024)
 
 static struct writer *of(struct transport_writer *t)
@@ -87,6 +89,7 @@ void writer_delivered(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *opaqu
 	}
 	ticket->pending--;
 	w->unacked--;
+	w->unacked_bytes -= msg->len + msg->key_len;
 	ticket->offset = msg->offset;
 	w->last_ack = mono_now();
 	if (ticket->pending == 0 && ticket->sent.us)
@@ -106,6 +109,7 @@ static int writer_give(struct writer *w, const struct parcel *p, struct error *e
 		return TRANSPORT_FULL;
 	if (!code) {
 		w->unacked++;
+		w->unacked_bytes += p->value_len + p->key_len;
 		return 0;
 	}
 	kafka_error(
@@ -118,7 +122,7 @@ static int writer_give(struct writer *w, const struct parcel *p, struct error *e
 /* see outbox.c */
 static bool writer_is_busy(const struct writer *w)
 {
-	return w->unacked >= FEW_MESSAGES;
+	return w->unacked >= FEW_MESSAGES || w->unacked_bytes >= FEW_BYTES;
 }
 
 /* what has waited goes, when there is room. Return: 0, negative */
@@ -257,6 +261,10 @@ static int writer_go_on(struct writer *w, struct error *err)
 		w->next++;
 	}
 	if (w->batch) {
+		int r = publish_pack(w, err);
+
+		if (r != 0)
+			return r;
 		w->batch = batch_free(w->batch);
 		w->ticket->pending--;
 	}
@@ -428,6 +436,7 @@ static void writer_free(struct transport_writer *t)
 		rd_kafka_poll(w->rk, 0);
 	}
 	outbox_fini(&w->outbox);
+	pack_fini(&w->pack);
 	routes_fini(&w->routes);
 	if (w->rk)
 		rd_kafka_destroy(w->rk);
@@ -456,6 +465,7 @@ struct transport_writer *transport_kafka_writer_new(const struct context *ctx, i
 {
 	struct writer *w = calloc(1, sizeof(*w));
 	const char *prefix = ctx->cfg->transport.kafka.prefix;
+	int64_t bytes = kafka_message_bytes(&ctx->cfg->transport.kafka);
 
 	if (!w)
 		abort();
@@ -463,8 +473,10 @@ struct transport_writer *transport_kafka_writer_new(const struct context *ctx, i
 	w->base.reader_fd = reader_fd;
 	w->out.ops = &out_ops;
 	w->ctx = ctx;
-	outbox_init(&w->outbox, kafka_message_bytes(&ctx->cfg->transport.kafka));
+	outbox_init(&w->outbox, bytes);
 	w->tables = ctx->cfg->transport.kafka.layout == LAYOUT_TABLES;
+	w->packs = !w->tables && ctx->cfg->transport.kafka.format == KAFKA_BINARY;
+	w->pack_bytes = (size_t)bytes / 2 < PACK_BYTES ? (size_t)bytes / 2 : PACK_BYTES;
 	snprintf(w->root_name, sizeof(w->root_name), w->tables ? "%s.heartbeat" : "%s.changes", prefix);
 	snprintf(w->schemas_name, sizeof(w->schemas_name), "%s.schemas", prefix);
 	snprintf(w->state_name, sizeof(w->state_name), "%s.state", prefix);

@@ -8,6 +8,7 @@
  * and counts acks.
  */
 
+#include <sluice/pack.h>
 #include <sluice/transport.h>
 
 #include "checkpoint.h"
@@ -60,10 +61,16 @@ struct writer {
 	struct ticket tickets[TICKETS];
 	uint64_t first_ticket, next_ticket;
 	uint64_t durable;
-	struct routes routes;		       /* layout tables */
-	struct checkpoint checkpoint;	       /* layout tables */
+	struct routes routes;	      /* layout tables */
+	struct checkpoint checkpoint; /* layout tables */
+	/* binary in layout stream: what goes into the next message, at most so many bytes, and the ticket of its batch */
+	bool packs;
+	struct pack pack;
+	size_t pack_bytes;
+	struct ticket *pack_ticket;
 	struct outbox outbox;		       /* what the client gets when it has few messages under way */
 	uint32_t unacked;		       /* messages that the client has and no broker has acked */
+	size_t unacked_bytes;		       /* of their keys and values */
 	struct ticket own;		       /* FENCE, CONTINUE, the snapshot's */
 	struct ticket schema;		       /* relation descriptions */
 	struct relation *published[PUBLISHED]; /* a hash table of references by fingerprint */
@@ -104,6 +111,8 @@ int publish_put(struct writer *w, const struct record *rec, struct ticket *ticke
  * Return: 0 = it is in the log or on its way; TRANSPORT_FULL; negative.
  */
 int publish_next(struct writer *w, const struct record *rec, struct ticket *ticket, struct error *err);
+/** publish_pack() - produces what was packed, if anything. Return: 0; TRANSPORT_FULL = again later; negative. */
+int publish_pack(struct writer *w, struct error *err);
 /** publish_relation() - Return: 0 = its description is acked; TRANSPORT_FULL = on its way; negative. */
 int publish_relation(struct writer *w, struct relation *rel, struct error *err);
 /** publish_encode() - key, value and sluice.exact, in w->output. */
