@@ -59,7 +59,7 @@ def test_a_foreign_key_waits_for_the_partition_that_lags(blue, green, halves, nu
     reader.start()
     # whoever comes first takes so long to begin that the other one has its half by then
     begin = slow("pipeline.applier.assigned", 4000, 1)
-    slower.start(env={"SLUICE_FAULT": ",".join([*begin.values(), *slow("pipeline.applier.apply", 1000, 6).values()])})
+    slower.start(env={"SLUICE_FAULT": ",".join([*begin.values(), *slow("pipeline.applier.apply", 4000, 2).values()])})
     faster.start(env=begin)
     wait_applied(slower, faster)
     slower.wait_synced()
