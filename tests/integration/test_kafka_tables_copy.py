@@ -23,6 +23,11 @@ def slow(point, ms, hits):
     return {"SLUICE_FAULT": ",".join(f"{point}:sleep={ms}@{i}" for i in range(1, hits + 1))}
 
 
+def slowly(points):
+    """Each point takes so many ms the first time."""
+    return {"SLUICE_FAULT": ",".join(f"{point}:sleep={ms}@1" for point, ms in points.items())}
+
+
 def assert_built(blue, green):
     assert_same(blue, green)
     assert indexes(blue) == indexes(green) and foreign(blue) == foreign(green)
@@ -45,6 +50,22 @@ def test_two_appliers_at_the_end_of_a_copy(blue, green, halves, number):
     for applier in (first, second):
         applier.wait_synced()
         assert "event=retry " not in applier.log().split("event=assigned", 1)[1], applier.log()[-3000:]
+    assert_built(blue, green)
+
+
+def test_a_table_that_another_applier_begins_is_ours(blue, green, halves):
+    """Its first rows come while this one looks whether there are any that are somebody's."""
+    family(blue)
+    reader, first = halves(layout="tables", partitions=4)
+    second = halves(layout="tables", partitions=4)[1]
+    reader.start()
+    # both have partitions and find no tables; one makes them, and looks while the other goes on
+    both = {"pipeline.applier.assigned": 4000}
+    first.start(env=slowly({**both, "snapshot.applier.prepare": 2000, "snapshot.table_check": 3000}))
+    second.start(env=slowly({**both, "snapshot.applier.prepare": 3000}))
+    wait_applied(first, second)
+    for applier in (first, second):
+        applier.wait_synced()
     assert_built(blue, green)
 
 
