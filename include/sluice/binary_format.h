@@ -4,7 +4,7 @@
 
 /*
  * The compact codec's messages, byte by byte. Position, reign, relation and flags are in a message's headers (message.h), or
- * in the pack that it is part of (pack.h); its key, in layout tables, is that of the JSON codec. This is its value. Version 1:
+ * in the pack that it is part of (pack.h). This is its value. Version 1:
  *
  *   u8 magic 0xd5 | u8 version 1 | u8 op, an enum record_op | fields | u32 CRC32C of all bytes before it
  *   field = u8 tag | varint length | content of that length

@@ -3,10 +3,9 @@
 #pragma once
 
 /*
- * Several records in one message: the binary form in layout stream, where nobody needs a message of its own for each. A
- * message costs the producer, the broker and the consumer more than a row of it does. The message has the stamp of a
- * message.h with the op STAMP_PACK, its position is that of its last record, its prev that before its first; it has no
- * key. This is its value, version 1:
+ * Several records of a partition in one message: the binary form, whose records nobody but sluice reads. A message costs
+ * the producer, the broker and the consumer more than a row in it does. It has the stamp of message.h with the op STAMP_PACK;
+ * its position is that of its last record, its prev that before its first; it has no key. This is its value, version 1:
  *
  *   u8 magic 0xd6 | u8 version 1 | records | u32 CRC32C of all bytes before it
  *   record = u8 what | position | parts | varint length, value

@@ -18,6 +18,7 @@ import pytest
 from compare import assert_same
 from kafka import QUICK
 from keyed import TABLES, Keyed
+from pack import unpacked
 from wait import pause, wait_until
 from witness import ConfirmedLog, Witness, followed
 
@@ -162,9 +163,9 @@ def assert_log_complete(storm, name, expected, since):
         assert parts == (1 if table == "tied" else PARTITIONS)
         keys = {}
         for part in range(parts):
-            messages = storm.broker.messages(topic, part)
+            messages = list(unpacked(storm.broker.messages(topic, part)))
             for _, key, _, headers in messages:
-                if headers.get("sluice.op", "-") in "IUDR":
+                if headers.get("sluice.op", "-") in "IUDR" and key is not None:
                     assert keys.setdefault(key, part) == part, f"{table}: a key in two partitions"
             order, ops, again, replaced = followed(messages)
             ops = {place: op for place, op in ops.items() if op in "IUDT"}

@@ -10,6 +10,7 @@ import pytest
 
 from compare import assert_same, differences
 from debezium import JdbcSink
+from pack import unpacked
 from test_kafka import halves  # noqa: F401
 from wait import wait_until
 
@@ -68,6 +69,8 @@ def test_copy_and_stream(blue, green, halves, kafka_broker, number, kind):
     reader.start()
     wait_applied(applier)
     assert_same(blue, green)
+    ops = {m[3].get("sluice.op") for p in range(4) for m in kafka_broker.messages(topic(number, "t"), p)}
+    assert {"R", "P" if kind == "binary" else "U"} <= ops and not ops & ({"I", "U", "D", None} if kind == "binary" else {"P"}), ops
 
 
 def topic(number, table):
@@ -76,7 +79,7 @@ def topic(number, table):
 
 def rows(broker, name):
     """All messages of rows with their headers, partition by partition."""
-    return [[m for m in broker.messages(name, p) if m[3].get("sluice.op", "-") in "IUDRT"]
+    return [[m for m in unpacked(broker.messages(name, p)) if m[3].get("sluice.op", "-") in "IUDRT"]
             for p in range(broker.partitions(name))]
 
 
@@ -88,10 +91,11 @@ def assert_chained(broker, name):
         assert len({m["sluice.id"] for m in chained}) == len(chained)
 
 
-def test_truncate_takes_the_rows_of_its_own_partition(blue, green, halves):
+@pytest.mark.parametrize("settings", [{"json_schemas": "inline"}, {"format": "binary"}], ids=["inline", "binary"])
+def test_truncate_takes_the_rows_of_its_own_partition(blue, green, halves, settings):
     shop(blue)
-    reader, applier = halves(layout="tables", partitions=4, json_schemas="inline")
-    other = halves(layout="tables", partitions=4, json_schemas="inline")[1]
+    reader, applier = halves(layout="tables", partitions=4, **settings)
+    other = halves(layout="tables", partitions=4, **settings)[1]
     reader.start()
     applier.start()
     other.start()
@@ -109,9 +113,10 @@ def wait_synced_one(*appliers):
                "one of the appliers is in sync")
 
 
-def test_K16_appliers_share_the_partitions_and_a_stopped_one_does_no_harm(blue, green, halves, kafka_broker, number):
+@pytest.mark.parametrize("kind", ["json", "binary"])
+def test_K16_appliers_share_the_partitions_and_a_stopped_one_does_no_harm(blue, green, halves, kafka_broker, number, kind):
     shop(blue)
-    settings = {"layout": "tables", "partitions": 4, "consumer_properties": {"session.timeout.ms": "3000",
+    settings = {"layout": "tables", "partitions": 4, "format": kind, "consumer_properties": {"session.timeout.ms": "3000",
                                                                              "heartbeat.interval.ms": "500"}}
     reader, first = halves(**settings)
     second = halves(**settings)[1]
@@ -187,10 +192,11 @@ def test_K24_order_holds_per_key_and_transactions_are_told(blue, green, halves, 
     assert log[at + 1][1] == log[at][1] == b'{"id":7}' and log[at + 1][2] is None and not log[at + 1][3]
 
 
-def test_K28_rows_that_swap_a_unique_value_have_one_partition(blue, green, halves, kafka_broker, number):
+@pytest.mark.parametrize("kind", ["json", "binary"])
+def test_K28_rows_that_swap_a_unique_value_have_one_partition(blue, green, halves, kafka_broker, number, kind):
     blue.sql("create table u(id int primary key, email text not null unique deferrable initially deferred)",
              "insert into u select g, 'm' || g from generate_series(1, 50) g", "create table t(id int primary key, v int)")
-    reader, applier = halves(layout="tables", partitions=4)
+    reader, applier = halves(layout="tables", partitions=4, format=kind)
     reader.start()
     applier.start()
     applier.wait_synced()

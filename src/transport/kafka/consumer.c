@@ -195,7 +195,8 @@ static int consumer_take(struct consumer *c, struct feed *feed, const struct mes
 			(int)feed->partition.id, msg->offset);
 	if (fill_take(&c->fill, feed, &taken, err) < 0)
 		return -1;
-	beat_reached(c, feed);
+	if (!stamp->more) /* a heartbeat is due behind a message, not inside of it */
+		beat_reached(c, feed);
 	if (!feed->batch) /* the end of a transaction whose rows are applied already */
 		return 0;
 	c->open = true;

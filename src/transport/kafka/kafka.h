@@ -51,6 +51,12 @@ int kafka_producer(const struct context *ctx, const char *role, void *opaque,
 /** kafka_reader_client() - a consumer without a group, for reading partitions by hand (rd_kafka_consume_start). */
 int kafka_reader_client(const struct context *ctx, const char *role, rd_kafka_t **ret, struct error *err);
 
+/* where a message goes */
+struct place {
+	rd_kafka_topic_t *topic;
+	int32_t partition;
+};
+
 /** message_received() - a view of a consumed message; borrowed from it. */
 void message_received(const rd_kafka_message_t *in, struct message *ret);
 /** kafka_headers() - the message's headers as librdkafka wants them; consumed by producing. */

@@ -11,7 +11,6 @@
  *      it any more, it is aborted, and what is left of it is written again whole.
  *   3. What stands outside of transactions (heartbeats, messages) never comes to stand inside one: until the source has
  *      reached the transaction of the tail, it is left out, since the log has it already.
- *   4. What was packed (binary, layout stream) is produced before whatever comes behind it, and with the ticket of its batch.
  */
 
 #include <inttypes.h>
@@ -131,7 +130,7 @@ bool publish_in_transaction(const struct record *rec)
 	return false;
 }
 
-static struct stamp stamp_of(const struct writer *w, const struct record *rec, const struct publish_at *at)
+struct stamp publish_stamp(const struct writer *w, const struct record *rec, const struct publish_at *at)
 {
 	struct stamp stamp = {
 		.op = rec->op,
@@ -165,7 +164,7 @@ int publish_encode(struct writer *w, const struct record *rec, struct codec_outp
 		tx = &read;
 	}
 	buf_clear(&w->output);
-	*ret = (struct codec_output){ .out = &w->output, .keyless = w->packs };
+	*ret = (struct codec_output){ .out = &w->output, .keyless = w->packs.on && !w->tables };
 	return w->codec->ops->encode(w->codec, rec, tx, ret, err);
 }
 
@@ -193,7 +192,7 @@ static void header_put(
 void publish_message(struct writer *w, const struct record *rec, const struct codec_output *out,
 	const struct publish_at *at, struct message *ret)
 {
-	struct stamp stamp = stamp_of(w, rec, at);
+	struct stamp stamp = publish_stamp(w, rec, at);
 	struct codec_slice exact = header_text(w, &out->exact), body = { .null = true };
 
 	if (at->mark)
@@ -236,10 +235,9 @@ int publish_where(const struct writer *w, const struct message *msg, struct erro
 {
 	struct arena scratch = ARENA_INIT(NULL);
 	struct error ignored = ERROR_INIT;
-	struct stamp stamp;
-
 	struct unpack unpack;
 	struct message first;
+	struct stamp stamp;
 
 	if (stamp_read(msg, &scratch, &stamp, &ignored) == 0) {
 		/* of a pack its first record: what is too large is there alone */
@@ -257,45 +255,18 @@ int publish_fails(const struct record *rec, struct error *err)
 	return rec->rel ? where(rec->rel, rec->pos, err) : -1;
 }
 
-int publish_pack(struct writer *w, struct error *err)
-{
-	struct stamp stamp = { .reign = w->reign, .identity = w->identity, .options = "" };
-	struct message msg = { 0 };
-	int r;
-
-	if (!w->pack.n_records)
-		return 0;
-	pack_write(&w->pack, &stamp, &msg);
-	buf_clear(&w->text);
-	stamp_write(&stamp, &w->text, &msg);
-	if (SLUICE_FAULT_POINT("transport.kafka.produce"))
-		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point transport.kafka.produce");
-	r = writer_produce(w, (struct place){ w->root, 0 }, &msg, w->pack_ticket, err);
-	if (r < 0)
-		return publish_where(w, &msg, err);
-	if (r == 0)
-		pack_clear(&w->pack);
-	return r;
-}
-
 static int put_packed(struct writer *w, const struct record *rec, struct ticket *ticket, struct error *err)
 {
 	const struct publish_at at = { .pos = rec->pos, .prev = w->prev };
-	const struct stamp stamp = stamp_of(w, rec, &at);
 	struct codec_output out;
 	int r;
 
 	if (publish_encode(w, rec, &out, err) < 0)
 		return publish_fails(rec, err);
-	if (!pack_takes(&w->pack, &stamp, out.value.len, w->pack_bytes)) {
-		r = publish_pack(w, err);
-		if (r != 0)
-			return r;
-	}
-	pack_put(&w->pack, &stamp, w->output.data + out.value.at, out.value.len);
-	w->pack_ticket = ticket;
-	w->prev = rec->pos;
-	return 0;
+	r = packs_put(w, &w->packed, rec, &at, &out, ticket, err);
+	if (r == 0)
+		w->prev = rec->pos;
+	return r;
 }
 
 int publish_put(struct writer *w, const struct record *rec, struct ticket *ticket, struct error *err)
@@ -308,9 +279,9 @@ int publish_put(struct writer *w, const struct record *rec, struct ticket *ticke
 	r = put_relations(w, rec, err);
 	if (r != 0 || rec->op == RECORD_SCHEMA) /* it has its topic, and nothing to say in this one */
 		return r;
-	if (w->packs && publish_in_transaction(rec) && rec->op != RECORD_ABORT)
+	if (w->packs.on && publish_in_transaction(rec) && rec->op != RECORD_ABORT)
 		return put_packed(w, rec, ticket, err);
-	r = publish_pack(w, err);
+	r = packs_send(w, &w->packed, err);
 	if (r != 0)
 		return r;
 	if (encode(w, rec, &msg, err) < 0)

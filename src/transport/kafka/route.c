@@ -119,7 +119,12 @@ static struct route *route_find(struct routes *routes, const char *topic)
 
 static struct route *route_free(struct route *route)
 {
-	if (route && route->handle)
+	if (!route)
+		return NULL;
+	for (uint32_t i = 0; route->packed && i < route->n; i++)
+		pack_fini(&route->packed[i].pack);
+	free(route->packed);
+	if (route->handle)
 		rd_kafka_topic_destroy(route->handle);
 	free(route);
 	return NULL;
@@ -286,12 +291,17 @@ static int route_open(struct writer *w, const char *topic, bool tied, bool own, 
 	route = calloc(1, sizeof(*route) + stored->n * sizeof(*route->prev));
 	if (!route)
 		abort();
+	route->packed = calloc(stored->n, sizeof(*route->packed));
+	if (!route->packed)
+		abort();
 	snprintf(route->topic, sizeof(route->topic), "%s", topic);
 	route->n = stored->n;
 	route->own = own;
 	route->handle = rd_kafka_topic_new(w->rk, topic, NULL);
 	if (!route->handle)
 		return kafka_error(err, rd_kafka_last_error(), "opening topic %s", topic);
+	for (uint32_t i = 0; i < route->n; i++)
+		route->packed[i].place = (struct place){ route->handle, (int32_t)i };
 	if (route_take(w, route, stored, err) < 0)
 		return -1;
 	if (!own && !stored->exists)

@@ -7,7 +7,7 @@
  * writer.
  */
 
-#include "kafka.h"
+#include "packs.h"
 
 #define ROUTED 256u /* relations whose topic is remembered; a power of two */
 
@@ -22,6 +22,7 @@ struct route {
 	bool loose; /* rows of a transaction may be in each other's way until its end, which a mark tells */
 	bool open;  /* such a transaction has rows in it, and no mark yet */
 	uint32_t n; /* partitions */
+	struct packed *packed; /* of each */
 	struct position
 		prev[]; /* of the last record in each that counts: what is at or below it is in the log */
 };

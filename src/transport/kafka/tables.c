@@ -14,7 +14,8 @@
  *      follows in the stream, and a value that its type allows stands in until then.
  *   4. What is not for everyone (marks of the copy and of a transaction's end, TRUNCATE beyond the first partition) has a null
  *      value.
- *   5. Where a deferrable constraint ties rows together only whole transactions fit the target: their rows say OPEN, and behind the
+ *   5. Binary rows travel in packs of their partition, without a key and without a tombstone: nobody else reads them.
+ *   6. Where a deferrable constraint ties rows together only whole transactions fit the target: their rows say OPEN, and behind the
  *      last one stands a mark, also where a reader that died had written the rows.
  */
 
@@ -67,13 +68,35 @@ static void tombstone_due(
 	buf_put(&w->routes.tombstone.key, msg->key, msg->key_len);
 }
 
-/* invariant 5 */
+/* invariant 6 */
 static void note_open(struct writer *w, struct route *route, const struct record *rec)
 {
 	if (!route->loose || route->open || rec->op == RECORD_READ)
 		return;
 	route->open = true;
 	w->routes.n_open++;
+}
+
+/* a message of its own, behind what is packed for its partition */
+static int put_alone(struct writer *w, struct route *route, uint32_t partition, const struct record *rec,
+	const struct codec_output *out, const struct publish_at *at, struct ticket *ticket, struct error *err)
+{
+	struct packed *packed = &route->packed[partition];
+	struct message msg;
+	int r = packs_send(w, packed, err);
+
+	if (r != 0)
+		return r;
+	publish_message(w, rec, out, at, &msg);
+	if (SLUICE_FAULT_POINT("transport.kafka.produce"))
+		return fault(err);
+	r = writer_produce(w, packed->place, &msg, ticket, err);
+	if (r != 0)
+		return r < 0 ? publish_fails(rec, err) : r;
+	if (rec->op == RECORD_DELETE)
+		tombstone_due(w, route, partition, &msg);
+	r = put_tombstone(w, ticket, err);
+	return r == TRANSPORT_FULL ? 0 : r; /* it goes before the next record */
 }
 
 /* the transaction has ended in every topic that waits for that */
@@ -87,31 +110,28 @@ static int put_ends(struct writer *w, const struct record *rec, struct ticket *t
 	for (struct route *route = w->routes.first; r == 0 && w->routes.n_open && route;
 		route = route->next) {
 		const struct publish_at at = { .pos = rec->pos, .prev = route->prev[0], .mark = true };
-		struct message msg;
 
 		if (!route->open)
 			continue;
 		if (position_compare(at.pos, at.prev) > 0) {
-			publish_message(w, &mark, &none, &at, &msg);
-			r = writer_produce(w, (struct place){ route->handle, 0 }, &msg, ticket, err);
-		}
-		if (r != 0)
-			return r;
-		if (position_compare(at.pos, at.prev) > 0)
+			r = put_alone(w, route, 0, &mark, &none, &at, ticket, err);
+			if (r != 0)
+				return r;
 			route->prev[0] = at.pos;
+		}
 		route->open = false;
 		w->routes.n_open--;
 	}
 	return r;
 }
 
-/* one message of a row, where the log does not have it yet */
+/* a row or one half of it, where the log does not have it yet */
 static int put_one(struct writer *w, struct route *route, const struct record *rec, unsigned half,
 	struct ticket *ticket, struct error *err)
 {
+	bool read = rec->op == RECORD_READ;
+	struct publish_at at = { .options = route->loose && !read ? OPEN : NULL };
 	struct codec_output out;
-	struct publish_at at = { .options = route->loose && rec->op != RECORD_READ ? OPEN : NULL };
-	struct message msg;
 	uint32_t partition;
 	int r = put_tombstone(w, ticket, err);
 
@@ -122,24 +142,18 @@ static int put_one(struct writer *w, struct route *route, const struct record *r
 		return publish_fails(rec, err);
 	partition = murmur2_partition(w->output.data + out.key.at, out.key.len, route->n);
 	at.prev = route->prev[partition];
-	if (rec->op != RECORD_READ) {
-		at.pos = place_of(rec->pos, half);
-		if (position_compare(at.pos, at.prev) <= 0)
-			return 0;
-	}
-	publish_message(w, rec, &out, &at, &msg);
-	if (SLUICE_FAULT_POINT("transport.kafka.produce"))
-		return fault(err);
-	r = writer_produce(w, (struct place){ route->handle, (int32_t)partition }, &msg, ticket, err);
-	if (r != 0)
-		return r < 0 ? publish_fails(rec, err) : r;
-	if (rec->op != RECORD_READ)
-		route->prev[partition] = at.pos;
-	if (rec->op != RECORD_DELETE)
+	if (read)
+		return put_alone(w, route, partition, rec, &out, &at, ticket, err);
+	at.pos = place_of(rec->pos, half);
+	if (position_compare(at.pos, at.prev) <= 0)
 		return 0;
-	tombstone_due(w, route, partition, &msg);
-	r = put_tombstone(w, ticket, err);
-	return r == TRANSPORT_FULL ? 0 : r; /* it goes before the next record */
+	if (w->packs.on)
+		r = packs_put(w, &route->packed[partition], rec, &at, &out, ticket, err);
+	else
+		r = put_alone(w, route, partition, rec, &out, &at, ticket, err);
+	if (r == 0)
+		route->prev[partition] = at.pos;
+	return r;
 }
 
 static bool key_changed(const struct relation *rel, const struct record *rec)
@@ -264,19 +278,15 @@ static int put_all(struct writer *w, struct route *route, const struct record *r
 											      : "");
 	for (; *i < route->n; (*i)++) {
 		struct publish_at at = { .prev = route->prev[*i], .options = options, .mark = !open || *i };
-		struct message msg;
 
 		if (open) {
 			at.pos = place_of(rec->pos, 0);
 			if (position_compare(at.pos, at.prev) <= 0)
 				continue;
 		}
-		publish_message(w, rec, &out, &at, &msg);
-		if (SLUICE_FAULT_POINT("transport.kafka.produce"))
-			return fault(err);
-		r = writer_produce(w, (struct place){ route->handle, (int32_t)*i }, &msg, ticket, err);
+		r = put_alone(w, route, *i, rec, &out, &at, ticket, err);
 		if (r != 0)
-			return r < 0 ? publish_fails(rec, err) : r;
+			return r;
 		if (open)
 			route->prev[*i] = at.pos;
 	}
@@ -331,7 +341,6 @@ static int put_named(struct writer *w, struct route **route, const char *suffix,
 {
 	struct publish_at at = { .pos = rec->pos };
 	struct codec_output out;
-	struct message msg;
 	int r = *route ? 0 : route_named(w, suffix, route, err);
 
 	if (r == 0)
@@ -345,10 +354,10 @@ static int put_named(struct writer *w, struct route **route, const char *suffix,
 		return 0;
 	if (publish_encode(w, rec, &out, err) < 0)
 		return -1;
-	publish_message(w, rec, &out, &at, &msg);
-	if (SLUICE_FAULT_POINT("transport.kafka.produce"))
-		return fault(err);
-	r = writer_produce(w, (struct place){ (*route)->handle, 0 }, &msg, ticket, err);
+	if (w->packs.on && publish_in_transaction(rec))
+		r = packs_put(w, (*route)->packed, rec, &at, &out, ticket, err);
+	else
+		r = put_alone(w, *route, 0, rec, &out, &at, ticket, err);
 	if (r == 0)
 		(*route)->prev[0] = at.pos;
 	return r;

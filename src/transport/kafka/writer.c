@@ -31,7 +31,6 @@
 #define TURN_MS	     20
 #define FEW_MESSAGES 256u
 #define FEW_BYTES    ((size_t)256 * 1024)
-#define PACK_BYTES   ((size_t)64 * 1024)
 #define OUTPUT_BYTES ((size_t)1024 * 1024)
 
 static struct writer *of(struct transport_writer *t)
@@ -233,6 +232,7 @@ static int writer_open(
 	w->codec = kafka_codec(w->ctx, slash ? slash + 1 : "");
 	if (writer_take_over(w, err) < 0)
 		return -1;
+	w->packed.place = (struct place){ w->root, 0 };
 	if (w->tables && routes_begin(w, err) < 0)
 		return -1;
 	if (w->tables)
@@ -261,7 +261,7 @@ static int writer_go_on(struct writer *w, struct error *err)
 		w->next++;
 	}
 	if (w->batch) {
-		int r = publish_pack(w, err);
+		int r = packs_send_all(w, err);
 
 		if (r != 0)
 			return r;
@@ -436,7 +436,8 @@ static void writer_free(struct transport_writer *t)
 		rd_kafka_poll(w->rk, 0);
 	}
 	outbox_fini(&w->outbox);
-	pack_fini(&w->pack);
+	pack_fini(&w->packed.pack);
+	packs_fini(&w->packs);
 	routes_fini(&w->routes);
 	if (w->rk)
 		rd_kafka_destroy(w->rk);
@@ -475,8 +476,7 @@ struct transport_writer *transport_kafka_writer_new(const struct context *ctx, i
 	w->ctx = ctx;
 	outbox_init(&w->outbox, bytes);
 	w->tables = ctx->cfg->transport.kafka.layout == LAYOUT_TABLES;
-	w->packs = !w->tables && ctx->cfg->transport.kafka.format == KAFKA_BINARY;
-	w->pack_bytes = (size_t)bytes / 2 < PACK_BYTES ? (size_t)bytes / 2 : PACK_BYTES;
+	packs_init(&w->packs, ctx->cfg->transport.kafka.format == KAFKA_BINARY, bytes);
 	snprintf(w->root_name, sizeof(w->root_name), w->tables ? "%s.heartbeat" : "%s.changes", prefix);
 	snprintf(w->schemas_name, sizeof(w->schemas_name), "%s.schemas", prefix);
 	snprintf(w->state_name, sizeof(w->state_name), "%s.state", prefix);

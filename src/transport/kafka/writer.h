@@ -8,12 +8,12 @@
  * and counts acks.
  */
 
-#include <sluice/pack.h>
 #include <sluice/transport.h>
 
 #include "checkpoint.h"
 #include "kafka.h"
 #include "outbox.h"
+#include "packs.h"
 #include "route.h"
 #include "snapshot.h"
 #include "tail.h"
@@ -28,12 +28,6 @@ struct ticket {
 	int64_t offset;	   /* of the last message acked */
 	struct mono sent;  /* the first message */
 	struct point news; /* layout tables: what the log holds with this batch; empty = nothing new */
-};
-
-/* where a message goes */
-struct place {
-	rd_kafka_topic_t *topic;
-	int32_t partition;
 };
 
 struct writer {
@@ -63,11 +57,8 @@ struct writer {
 	uint64_t durable;
 	struct routes routes;	      /* layout tables */
 	struct checkpoint checkpoint; /* layout tables */
-	/* binary in layout stream: what goes into the next message, at most so many bytes, and the ticket of its batch */
-	bool packs;
-	struct pack pack;
-	size_t pack_bytes;
-	struct ticket *pack_ticket;
+	struct packs packs;
+	struct packed packed;		       /* layout stream: the root's */
 	struct outbox outbox;		       /* what the client gets when it has few messages under way */
 	uint32_t unacked;		       /* messages that the client has and no broker has acked */
 	size_t unacked_bytes;		       /* of their keys and values */
@@ -111,8 +102,6 @@ int publish_put(struct writer *w, const struct record *rec, struct ticket *ticke
  * Return: 0 = it is in the log or on its way; TRANSPORT_FULL; negative.
  */
 int publish_next(struct writer *w, const struct record *rec, struct ticket *ticket, struct error *err);
-/** publish_pack() - produces what was packed, if anything. Return: 0; TRANSPORT_FULL = again later; negative. */
-int publish_pack(struct writer *w, struct error *err);
 /** publish_relation() - Return: 0 = its description is acked; TRANSPORT_FULL = on its way; negative. */
 int publish_relation(struct writer *w, struct relation *rel, struct error *err);
 /** publish_encode() - key, value and sluice.exact, in w->output. */
@@ -127,6 +116,8 @@ struct publish_at {
 	const char *options; /* of the stamp; NULL = none */
 	bool mark;
 };
+/** publish_stamp() - the record's stamp. */
+struct stamp publish_stamp(const struct writer *w, const struct record *rec, const struct publish_at *at);
 void publish_message(struct writer *w, const struct record *rec, const struct codec_output *out,
 	const struct publish_at *at, struct message *ret);
 /** publish_begin() - notes the transaction that the next records belong to. */
