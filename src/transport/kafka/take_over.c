@@ -169,9 +169,6 @@ static int go_on(struct writer *w, int64_t fence_offset, struct error *err)
 static int connect_all(struct writer *w, struct error *err)
 {
 	struct topic_set topics;
-	static const uint64_t one = 1;
-	rd_kafka_queue_t *queue;
-
 	topic_set(w->ctx->cfg, &topics);
 	if (kafka_producer(w->ctx, "reader", w, writer_delivered, &w->rk, err) < 0 ||
 		kafka_topics_ensure(w->rk, w->ctx, topics.items, topics.n, err) < 0)
@@ -180,9 +177,7 @@ static int connect_all(struct writer *w, struct error *err)
 	w->schemas = rd_kafka_topic_new(w->rk, w->schemas_name, NULL);
 	if (!w->root || !w->schemas)
 		return kafka_error(err, rd_kafka_last_error(), "opening topic %s", w->root_name);
-	queue = rd_kafka_queue_get_main(w->rk);
-	rd_kafka_queue_io_event_enable(queue, w->base.reader_fd, &one, sizeof(one));
-	rd_kafka_queue_destroy(queue);
+	w->events = rd_kafka_queue_get_main(w->rk);
 	return 0;
 }
 

@@ -81,6 +81,7 @@ void writer_delivered(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *opaqu
 {
 	struct writer *w = opaque;
 	struct ticket *ticket = msg->_private;
+	int64_t us;
 
 	if (msg->err) {
 		writer_undelivered(w, msg);
@@ -91,9 +92,11 @@ void writer_delivered(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *opaqu
 	w->unacked_bytes -= msg->len + msg->key_len;
 	ticket->offset = msg->offset;
 	w->last_ack = mono_now();
-	if (ticket->pending == 0 && ticket->sent.us)
-		histogram_add_us(&w->ctx->metrics->kafka_produce_us,
-			(uint64_t)mono_diff_us(w->last_ack, ticket->sent));
+	us = rd_kafka_message_latency(msg); /* reports may wait to be heard */
+	if (us > ticket->slowest_us)
+		ticket->slowest_us = us;
+	if (ticket->pending == 0)
+		histogram_add_us(&w->ctx->metrics->kafka_produce_us, (uint64_t)ticket->slowest_us);
 }
 
 /* gives a message to the client, with its headers. Return: 0; TRANSPORT_FULL; negative */
@@ -343,11 +346,33 @@ static void writer_count(struct writer *w)
 	}
 }
 
+/* whether somebody waits for acks; else it is early enough to hear of them with the next records, or the next turn */
+static bool writer_needs_acks(const struct writer *w)
+{
+	return w->tables || w->batch || !outbox_is_empty(&w->outbox) ||
+	       w->next_ticket - w->first_ticket == TICKETS;
+}
+
+/* the reader is woken by acks, or is not. Return: 0, negative */
+static int writer_hear(struct writer *w, struct error *err)
+{
+	static const uint64_t one = 1;
+	bool hears = writer_needs_acks(w);
+
+	if (hears == w->hears)
+		return 0;
+	w->hears = hears;
+	rd_kafka_queue_io_event_enable(w->events, hears ? w->base.reader_fd : -1, &one, sizeof(one));
+	/* only what comes to an empty queue wakes */
+	return hears && (writer_serve(w, 0, err) < 0 || writer_go_on(w, err) < 0) ? -1 : 0;
+}
+
 static int writer_poll(struct transport_writer *t, struct error *err)
 {
 	struct writer *w = of(t);
 
-	if (writer_watch(w, err) < 0 || writer_serve(w, 0, err) < 0 || writer_go_on(w, err) < 0)
+	if (writer_watch(w, err) < 0 || writer_serve(w, 0, err) < 0 || writer_go_on(w, err) < 0 ||
+		writer_hear(w, err) < 0)
 		return writer_fail(w, err);
 	writer_count(w);
 	return w->tables && checkpoint_turn(w, err) < 0 ? writer_fail(w, err) : 0;
@@ -435,6 +460,8 @@ static void writer_free(struct transport_writer *t)
 		rd_kafka_purge(w->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
 		rd_kafka_poll(w->rk, 0);
 	}
+	if (w->events)
+		rd_kafka_queue_destroy(w->events);
 	outbox_fini(&w->outbox);
 	pack_fini(&w->packed.pack);
 	packs_fini(&w->packs);

@@ -23,11 +23,12 @@
 
 /* what waits for acks; the opaque of its messages */
 struct ticket {
-	uint64_t seq;	   /* 0 = one of our own */
-	uint32_t pending;  /* messages not acked, and one while the batch is being sent */
-	int64_t offset;	   /* of the last message acked */
-	struct mono sent;  /* the first message */
-	struct point news; /* layout tables: what the log holds with this batch; empty = nothing new */
+	uint64_t seq;	    /* 0 = one of our own */
+	uint32_t pending;   /* messages not acked, and one while the batch is being sent */
+	int64_t offset;	    /* of the last message acked */
+	struct mono sent;   /* the first message */
+	int64_t slowest_us; /* that an ack took */
+	struct point news;  /* layout tables: what the log holds with this batch; empty = nothing new */
 };
 
 struct writer {
@@ -36,6 +37,8 @@ struct writer {
 	const struct context *ctx;
 	bool tables; /* the layout */
 	rd_kafka_t *rk;
+	rd_kafka_queue_t *events; /* what the client has to tell: acks above all */
+	bool hears;		  /* reader_fd is written when there are some */
 	/* root: the topic that says whose the log is, and how far it goes: of changes, or of heartbeats in layout tables */
 	rd_kafka_topic_t *root, *schemas;
 	char root_name[TOPIC_MAX], schemas_name[TOPIC_MAX], state_name[TOPIC_MAX];
