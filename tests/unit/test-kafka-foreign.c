@@ -113,6 +113,7 @@ static int setup(void **state)
 
 	fx->catalog.ops = &ops;
 	fx->cfg.transport.kafka.debezium.unavailable = none;
+	fx->cfg.limits.record_bytes = 100;
 	fx->ctx.cfg = &fx->cfg;
 	fx->foreign = foreign_new(&fx->ctx, &fx->catalog, NULL);
 	fx->feed = feed_new("shop.public.t", 0);
@@ -203,6 +204,32 @@ static void test_nothing_to_apply(void **state)
 	batch_free(batch);
 }
 
+static void test_a_row_that_is_too_large(void **state)
+{
+	struct fixture *fx = *state;
+	char text[101], rows[200], event[500];
+	struct message msg = { .key = "{\"id\":1}", .key_len = 8, .value = event, .offset = 7 };
+
+	memset(text, 's', sizeof(text));
+	for (int length = 99; length <= 100; length++) {
+		struct error err = ERROR_INIT;
+
+		/* and a byte of the key */
+		snprintf(rows, sizeof(rows), ROW("%.*s"), length, text);
+		msg.value_len = (size_t)snprintf(event, sizeof(event), EVENT("c", "%s", "90", "100"), rows);
+		msg.offset++;
+		if (length == 99) {
+			assert_int_equal(foreign_take(fx->foreign, &fx->fill, fx->feed, &msg, &err), 0);
+			continue;
+		}
+		assert_int_equal(foreign_take(fx->foreign, &fx->fill, fx->feed, &msg, &err), -1);
+		assert_string_equal(err.code, "RECORD-SIZE");
+		assert_non_null(strstr(err.message, "shop.public.t partition 0"));
+		assert_non_null(strstr(err.message, "offset 9: a row of public.t takes 101 bytes"));
+		assert_null(strstr(err.message, "sss"));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -210,6 +237,7 @@ int main(void)
 		cmocka_unit_test(test_where_to_begin),
 		cmocka_unit_test_setup_teardown(test_repetitions, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nothing_to_apply, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_row_that_is_too_large, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

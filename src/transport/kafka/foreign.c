@@ -320,6 +320,31 @@ static int take_record(struct foreign *foreign, struct feed *feed, const struct 
 	return 0;
 }
 
+static size_t row_bytes(const struct relation *rel, const struct value *values)
+{
+	size_t bytes = 0;
+
+	for (uint32_t i = 0; values && i < rel->n_columns; i++)
+		bytes += values[i].len;
+	return bytes;
+}
+
+/* the same limit as for a row that the source sends us */
+static int check_size(
+	const struct foreign *foreign, const struct message *msg, const struct record *rec, struct error *err)
+{
+	size_t bytes = 0;
+
+	if (rec->rel)
+		bytes = row_bytes(rec->rel, rec->before) + row_bytes(rec->rel, rec->after);
+	if (bytes <= (size_t)foreign->ctx->cfg->limits.record_bytes)
+		return DEBEZIUM_RECORD;
+	error_set(err, ERROR_DATA, "RECORD-SIZE",
+		"offset %" PRId64 ": a row of %s.%s takes %zu bytes, more than limits.record", msg->offset,
+		rec->rel->schema, rec->rel->name, bytes);
+	return error_remedy(err, "raise limits.record (and the memory limit) above that size");
+}
+
 /* a table that was changed at the target is asked for once more before a message is refused */
 static int decode(struct foreign *foreign, struct feed *feed, const struct message *msg, struct record *rec,
 	struct debezium_info *info, struct error *err)
@@ -328,11 +353,12 @@ static int decode(struct foreign *foreign, struct feed *feed, const struct messa
 
 	foreign->asked = false;
 	r = debezium_decode(foreign->dbz, msg, feed->batch, rec, info, err);
-	if (r >= 0 || strcmp(err->code, "DEBEZIUM-VALUE") != 0 || foreign->asked || !foreign->tables)
-		return r;
-	table_drop_first(foreign);
-	*rec = (struct record){ 0 };
-	return debezium_decode(foreign->dbz, msg, feed->batch, rec, info, err);
+	if (r < 0 && strcmp(err->code, "DEBEZIUM-VALUE") == 0 && !foreign->asked && foreign->tables) {
+		table_drop_first(foreign);
+		*rec = (struct record){ 0 };
+		r = debezium_decode(foreign->dbz, msg, feed->batch, rec, info, err);
+	}
+	return r == DEBEZIUM_RECORD ? check_size(foreign, msg, rec, err) : r;
 }
 
 static int take_message(

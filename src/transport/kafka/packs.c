@@ -6,7 +6,8 @@
 #include "packs.h"
 #include "writer.h"
 
-#define PACK_BYTES ((int64_t)64 * 1024)
+#define PACK_BYTES  ((int64_t)64 * 1024)
+#define SPARE_BYTES ((size_t)256 * 1024) /* a larger one held a record that was larger alone */
 
 void packs_init(struct packs *packs, bool on, int64_t message_bytes)
 {
@@ -40,7 +41,7 @@ static void packs_begin(struct packs *packs, struct packed *packed)
 static void packs_end(struct packs *packs, struct packed *packed)
 {
 	pack_clear(&packed->pack);
-	if (packs->n_spare == PACKS_SPARE)
+	if (packs->n_spare == PACKS_SPARE || packed->pack.bytes.cap > SPARE_BYTES)
 		buf_fini(&packed->pack.bytes);
 	else
 		packs->spare[packs->n_spare++] = packed->pack.bytes;
