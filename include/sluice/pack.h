@@ -60,7 +60,7 @@ bool pack_takes(const struct pack *pack, const struct stamp *stamp, size_t len, 
 /** pack_put() - appends a record: op, flags, pos, prev, resume, options and fingerprint of the stamp. Its prev is the position
  * of the record before it. */
 void pack_put(struct pack *pack, const struct stamp *stamp, const void *value, size_t len);
-/** pack_write() - key and value of the message, and position and prev of its stamp; borrowed until the next pack_put(). */
+/** pack_write() - the message's value, borrowed until the next pack_put(), and op, position and prev of its stamp. */
 void pack_write(struct pack *pack, struct stamp *stamp, struct message *msg);
 
 /* one that is being read */

@@ -233,14 +233,14 @@ static int reader_turn(struct reader *rd, struct error *err)
 	struct attempt *at = rd->at;
 	int timeout_ms = READ_TIMEOUT_MS;
 	bool hold = false;
-	int64_t us = 0;
 	int r;
 
 	if (!rd->batch && block_pool_available(at->pool, BATCH_MAX_BYTES))
 		rd->batch = batch_new(at->pool);
 	if (rd->batch && rd->batch->n_records) {
+		int64_t us = reader_patience(rd);
+
 		hold = true;
-		us = reader_patience(rd);
 		timeout_ms = us > SMALL_BATCH_WAIT_MS * 1000 ? (int)(us / 1000) : SMALL_BATCH_WAIT_MS;
 	}
 	r = at->src->ops->read(at->src, rd->batch, timeout_ms, err);

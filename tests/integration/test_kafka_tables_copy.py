@@ -69,19 +69,19 @@ def test_a_table_that_another_applier_begins_is_ours(blue, green, halves):
     assert_built(blue, green)
 
 
-def test_a_foreign_key_waits_for_the_partition_that_lags(blue, green, halves, number):
+def test_a_foreign_key_waits_for_the_partition_that_lags(blue, green, halves, own_broker):
     """Children of the stream are applied before their parents, which stand in partitions of an applier that is slow."""
     family(blue)
     small = {"limits": {"batch_memory": "8MiB"}}  # the marks of the copy and what follows them are not applied in one go
-    reader, slower = halves(small, layout="tables", partitions=2)
-    faster = halves(small, layout="tables", partitions=2)[1]
+    # both are members before anyone gets a partition, so each has half of them
+    broker = own_broker(**{"group.initial.rebalance.delay.ms": 8000})
+    reader, slower = halves(small, broker, layout="tables", partitions=2)
+    faster = halves(small, broker, layout="tables", partitions=2)[1]
     reader.until_synced()
     blue.sql("insert into parent select g, 1, repeat('x', 2000) from generate_series(1001, 4000) g", CHILDREN.format(3901, 4000))
     reader.start()
-    # whoever comes first takes so long to begin that the other one has its half by then
-    begin = slow("pipeline.applier.assigned", 4000, 1)
-    slower.start(env={"SLUICE_FAULT": ",".join([*begin.values(), *slow("pipeline.applier.apply", 4000, 2).values()])})
-    faster.start(env=begin)
+    slower.start(env=slow("pipeline.applier.apply", 4000, 2))
+    faster.start()
     wait_applied(slower, faster)
     slower.wait_synced()
     faster.wait_synced()

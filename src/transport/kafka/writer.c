@@ -95,8 +95,10 @@ void writer_delivered(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *opaqu
 	us = rd_kafka_message_latency(msg); /* reports may wait to be heard */
 	if (us > ticket->slowest_us)
 		ticket->slowest_us = us;
-	if (ticket->pending == 0)
-		histogram_add_us(&w->ctx->metrics->kafka_produce_us, (uint64_t)ticket->slowest_us);
+	if (ticket->pending)
+		return;
+	histogram_add_us(&w->ctx->metrics->kafka_produce_us, (uint64_t)ticket->slowest_us);
+	ticket->slowest_us = 0;
 }
 
 /* gives a message to the client, with its headers. Return: 0; TRANSPORT_FULL; negative */
