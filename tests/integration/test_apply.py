@@ -190,6 +190,27 @@ def test_swapped_unique_values(blue, green, make):
     assert_same(blue, green)
 
 
+def test_rows_of_a_table_that_inherits(blue, green, make):
+    """They are not the parent's own, though it shows them: equal keys, equal rows, an emptied parent."""
+    blue.sql("create table parent(id int primary key, v int)", "create table child(primary key (id)) inherits (parent)",
+             "insert into parent select g, 0 from generate_series(1, 50) g", "insert into child select g, 1 from generate_series(1, 50) g",
+             "create table plain(a int)", "alter table plain replica identity full", "create table same() inherits (plain)",
+             "alter table same replica identity full", "insert into same values (1), (1), (2)", "insert into plain values (1), (1), (2)",
+             "create table swap(id int primary key, u int unique deferrable initially deferred)",
+             "create table swapped(primary key (id)) inherits (swap)",
+             "insert into swapped select g, g from generate_series(1, 9) g", "insert into swap select g, g from generate_series(1, 9) g")
+    s = make().start()
+    s.wait_synced()
+    for statement in ("update only parent set v = v + 2", "update child set v = v + 2 where id % 2 = 0",
+                      "update only parent set id = id + 100 where id < 5",
+                      "delete from only parent where id % 3 = 0", "delete from child where id % 4 = 0",
+                      "delete from only plain where ctid = (select min(ctid) from only plain)", "update same set a = a + 1",
+                      "update only swap set u = 10 - u", "truncate only parent"):
+        blue.sql(statement)
+        s.wait_applied()
+        assert_same(blue, green)
+
+
 def test_triggers_on_green(blue, green, make):
     """Ordinary triggers do not fire twice; one that is enabled ALWAYS sees every row, in order."""
     blue.sql(KV)

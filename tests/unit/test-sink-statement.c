@@ -30,7 +30,7 @@ static void test_insert(void **state)
 		{ .column = "we\"ird", .type = "public.\"T y\"", .text = true, .set = true },
 	};
 
-	expect(&(struct statement_spec){ STATEMENT_INSERT, "\"s\".\"t\"", params, 2 },
+	expect(&(struct statement_spec){ STATEMENT_INSERT, "\"s\".\"t\"", NULL, params, 2 },
 		"INSERT INTO \"s\".\"t\" (\"id\", \"we\"\"ird\") OVERRIDING SYSTEM VALUE"
 		" SELECT n.p1, n.p2::public.\"T y\" FROM unnest($1, $2) AS n(p1, p2)");
 }
@@ -43,11 +43,11 @@ static void test_update_and_delete(void **state)
 		{ .column = "v", .type = "text", .set = true },
 	};
 
-	expect(&(struct statement_spec){ STATEMENT_UPDATE, "t", params, 3 },
-		"UPDATE t AS t SET \"v\" = n.p3 FROM unnest($1, $2, $3) AS n(p1, p2, p3)"
+	expect(&(struct statement_spec){ STATEMENT_UPDATE, "t", "ONLY t", params, 3 },
+		"UPDATE ONLY t AS t SET \"v\" = n.p3 FROM unnest($1, $2, $3) AS n(p1, p2, p3)"
 		" WHERE t.\"k\" OPERATOR(public.=) n.p1 AND t.\"a\" OPERATOR(pg_catalog.=) n.p2::integer[]");
-	expect(&(struct statement_spec){ STATEMENT_DELETE, "t", params, 2 },
-		"DELETE FROM t AS t USING unnest($1, $2) AS n(p1, p2)"
+	expect(&(struct statement_spec){ STATEMENT_DELETE, "t", "ONLY t", params, 2 },
+		"DELETE FROM ONLY t AS t USING unnest($1, $2) AS n(p1, p2)"
 		" WHERE t.\"k\" OPERATOR(public.=) n.p1 AND t.\"a\" OPERATOR(pg_catalog.=) n.p2::integer[]");
 }
 
@@ -58,10 +58,10 @@ static void test_conflict(void **state)
 		{ .column = "v", .type = "text", .set = true },
 	};
 	const char *const keys[] = { "k" };
-	struct statement_spec spec = { STATEMENT_INSERT_OVERWRITE, "t", params, 2, keys, 1 };
+	struct statement_spec spec = { STATEMENT_INSERT_OVERWRITE, "t", "ONLY t", params, 2, keys, 1 };
 
 	expect(&spec,
-		"WITH n AS MATERIALIZED (SELECT * FROM unnest($1, $2) AS n(p1, p2)), met AS (SELECT 1 FROM t AS t, n"
+		"WITH n AS MATERIALIZED (SELECT * FROM unnest($1, $2) AS n(p1, p2)), met AS (SELECT 1 FROM ONLY t AS t, n"
 		" WHERE t.\"k\" OPERATOR(pg_catalog.=) n.p1), i AS (INSERT INTO t (\"k\", \"v\")"
 		" OVERRIDING SYSTEM VALUE SELECT n.p1, n.p2 FROM n ON CONFLICT (\"k\") DO UPDATE SET"
 		" \"v\" = EXCLUDED.\"v\" RETURNING 1) SELECT (SELECT pg_catalog.count(*) FROM i),"
@@ -69,7 +69,7 @@ static void test_conflict(void **state)
 	/* nothing beside the key: there is nothing to overwrite */
 	spec.n_params = 1;
 	expect(&spec,
-		"WITH n AS MATERIALIZED (SELECT * FROM unnest($1) AS n(p1)), met AS (SELECT 1 FROM t AS t, n"
+		"WITH n AS MATERIALIZED (SELECT * FROM unnest($1) AS n(p1)), met AS (SELECT 1 FROM ONLY t AS t, n"
 		" WHERE t.\"k\" OPERATOR(pg_catalog.=) n.p1), i AS (INSERT INTO t (\"k\")"
 		" OVERRIDING SYSTEM VALUE SELECT n.p1 FROM n ON CONFLICT (\"k\") DO NOTHING RETURNING 1)"
 		" SELECT (SELECT pg_catalog.count(*) FROM i), (SELECT pg_catalog.count(*) FROM met)");
@@ -83,11 +83,11 @@ static void test_whole_row(void **state)
 		{ .column = "a", .type = "integer", .set = true },
 	};
 
-	expect(&(struct statement_spec){ STATEMENT_DELETE_WHOLE, "t", params, 2 },
-		"DELETE FROM t AS t WHERE (t.tableoid, t.ctid) = (SELECT s.tableoid, s.ctid FROM t AS s WHERE"
+	expect(&(struct statement_spec){ STATEMENT_DELETE_WHOLE, "t", "ONLY t", params, 2 },
+		"DELETE FROM ONLY t AS t WHERE (t.tableoid, t.ctid) = (SELECT s.tableoid, s.ctid FROM ONLY t AS s WHERE"
 		" ROW(s.\"a\", s.\"b\")::record OPERATOR(pg_catalog.*=) ROW(($1)[1], ($2)[1]::integer[])::record LIMIT 1)");
-	expect(&(struct statement_spec){ STATEMENT_UPDATE_WHOLE, "t", params, 3 },
-		"UPDATE t AS t SET \"a\" = ($3)[1] WHERE (t.tableoid, t.ctid) = (SELECT s.tableoid, s.ctid FROM t AS s"
+	expect(&(struct statement_spec){ STATEMENT_UPDATE_WHOLE, "t", "ONLY t", params, 3 },
+		"UPDATE ONLY t AS t SET \"a\" = ($3)[1] WHERE (t.tableoid, t.ctid) = (SELECT s.tableoid, s.ctid FROM ONLY t AS s"
 		" WHERE ROW(s.\"a\", s.\"b\")::record OPERATOR(pg_catalog.*=)"
 		" ROW(($1)[1], ($2)[1]::integer[])::record LIMIT 1)");
 }
@@ -100,20 +100,20 @@ static void test_replace(void **state)
 		{ .column = "id", .type = "integer", .equal = EQ, .guard = true },
 	};
 	const char *const kept[] = { "own" };
-	struct statement_spec spec = { STATEMENT_REPLACE, "t", params, 3, NULL, 0, kept, 1 };
+	struct statement_spec spec = { STATEMENT_REPLACE, "t", "ONLY t", params, 3, NULL, 0, kept, 1 };
 
 	expect(&spec,
 		"WITH n AS MATERIALIZED (SELECT * FROM unnest($1, $2, $3) AS n(p1, p2, p3)),"
-		" u AS (UPDATE t AS t SET \"k\" = n.p2 FROM n WHERE t.\"k\" OPERATOR(pg_catalog.=) n.p1"
+		" u AS (UPDATE ONLY t AS t SET \"k\" = n.p2 FROM n WHERE t.\"k\" OPERATOR(pg_catalog.=) n.p1"
 		" AND t.\"id\" OPERATOR(pg_catalog.=) n.p3 RETURNING 1),"
-		" d AS (DELETE FROM t AS t USING n WHERE t.\"k\" OPERATOR(pg_catalog.=) n.p1"
+		" d AS (DELETE FROM ONLY t AS t USING n WHERE t.\"k\" OPERATOR(pg_catalog.=) n.p1"
 		" AND NOT (t.\"id\" OPERATOR(pg_catalog.=) n.p3) RETURNING t.*),"
 		" i AS (INSERT INTO t (\"k\", \"id\", \"own\") OVERRIDING SYSTEM VALUE SELECT n.p2, n.p3, d.\"own\""
 		" FROM d, n RETURNING 1) SELECT (SELECT pg_catalog.count(*) FROM i) + (SELECT pg_catalog.count(*) FROM u)");
 	spec.n_params = 2;
 	expect(&spec,
 		"WITH n AS MATERIALIZED (SELECT * FROM unnest($1, $2) AS n(p1, p2)),"
-		" d AS (DELETE FROM t AS t USING n WHERE t.\"k\" OPERATOR(pg_catalog.=) n.p1 RETURNING t.*),"
+		" d AS (DELETE FROM ONLY t AS t USING n WHERE t.\"k\" OPERATOR(pg_catalog.=) n.p1 RETURNING t.*),"
 		" i AS (INSERT INTO t (\"k\", \"own\") OVERRIDING SYSTEM VALUE SELECT n.p2, d.\"own\""
 		" FROM d, n RETURNING 1) SELECT (SELECT pg_catalog.count(*) FROM i)");
 }

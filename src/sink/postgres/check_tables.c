@@ -129,7 +129,7 @@ static void check_empty(struct check *check, const struct target *target)
 	if (check->ours || check->ctx->cfg->snapshot.mode == SNAPSHOT_NONE)
 		return;
 	/* a right that is missing is another finding */
-	if (pg_execf(check->conn, &res, &ignored, "SELECT EXISTS (SELECT 1 FROM %s)", target->sql_name) < 0 ||
+	if (pg_execf(check->conn, &res, &ignored, "SELECT EXISTS (SELECT 1 FROM %s)", target->sql_rows) < 0 ||
 		*PQgetvalue(res, 0, 0) != 't')
 		return;
 	buf_printf(&remedy, "-- if its rows may go: TRUNCATE %s;", target->sql_name);

@@ -45,7 +45,7 @@ void deferred_reset(struct apply *apply)
 static void put_check(
 	struct buf *sql, const struct target *target, const struct target_deferred *def, bool whole)
 {
-	buf_printf(sql, "SELECT pg_catalog.count(*) FROM (SELECT 1 FROM %s AS a", target->sql_name);
+	buf_printf(sql, "SELECT pg_catalog.count(*) FROM (SELECT 1 FROM %s AS a", target->sql_rows);
 	if (!whole) {
 		buf_puts(sql, ", unnest(");
 		for (uint32_t i = 0; i < target->n_keys; i++)
@@ -66,7 +66,7 @@ static void put_check(
 			buf_printf(sql, "::%s", col->type);
 		buf_puts(sql, " AND ");
 	}
-	buf_printf(sql, "EXISTS (SELECT 1 FROM %s AS b WHERE ", target->sql_name);
+	buf_printf(sql, "EXISTS (SELECT 1 FROM %s AS b WHERE ", target->sql_rows);
 	for (uint32_t i = 0; i < def->n_columns; i++) {
 		const char *name = target->columns[def->columns[i]].name;
 

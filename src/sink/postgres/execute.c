@@ -175,6 +175,7 @@ static int draft_prepare(struct apply *apply, struct draft *draft, struct error 
 	struct statement_spec spec = {
 		.kind = st->kind,
 		.table = target->sql_name,
+		.rows = target->sql_rows,
 		.params = draft->params,
 		.n_params = st->n_params,
 	};
@@ -561,8 +562,7 @@ int execute_truncate(struct apply *apply, const struct record *rec, struct error
 
 		if (target_tables_find(apply, truncate->relations[i], &target, err) < 0)
 			return -1;
-		buf_printf(&apply->sql, "%s%s%s", i ? ", " : "", target->kind == 'p' ? "" : "ONLY ",
-			target->sql_name);
+		buf_printf(&apply->sql, "%s%s", i ? ", " : "", target->sql_rows);
 	}
 	if (truncate->restart_identity)
 		buf_puts(&apply->sql, " RESTART IDENTITY");

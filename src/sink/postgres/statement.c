@@ -162,7 +162,7 @@ static void put_insert_conflict(struct buf *sql, const struct statement_spec *sp
 
 	buf_puts(sql, "WITH n AS MATERIALIZED (SELECT * FROM ");
 	put_unnest(sql, spec);
-	buf_printf(sql, "), met AS (SELECT 1 FROM %s AS t, n WHERE ", spec->table);
+	buf_printf(sql, "), met AS (SELECT 1 FROM %s AS t, n WHERE ", spec->rows);
 	put_condition(sql, spec);
 	buf_printf(sql, "), i AS (INSERT INTO %s", spec->table);
 	put_insert_columns(sql, spec);
@@ -190,7 +190,7 @@ static void put_insert_conflict(struct buf *sql, const struct statement_spec *sp
 
 static void put_update(struct buf *sql, const struct statement_spec *spec)
 {
-	buf_printf(sql, "UPDATE %s AS t SET ", spec->table);
+	buf_printf(sql, "UPDATE %s AS t SET ", spec->rows);
 	put_assignments(sql, spec, false);
 	buf_puts(sql, " FROM ");
 	put_unnest(sql, spec);
@@ -200,7 +200,7 @@ static void put_update(struct buf *sql, const struct statement_spec *spec)
 
 static void put_delete(struct buf *sql, const struct statement_spec *spec)
 {
-	buf_printf(sql, "DELETE FROM %s AS t USING ", spec->table);
+	buf_printf(sql, "DELETE FROM %s AS t USING ", spec->rows);
 	put_unnest(sql, spec);
 	buf_puts(sql, " WHERE ");
 	put_condition(sql, spec);
@@ -215,7 +215,7 @@ static void put_replace(struct buf *sql, const struct statement_spec *spec)
 	put_unnest(sql, spec);
 	buf_puts(sql, "), ");
 	if (guard) {
-		buf_printf(sql, "u AS (UPDATE %s AS t SET ", spec->table);
+		buf_printf(sql, "u AS (UPDATE %s AS t SET ", spec->rows);
 		put_assignments(sql, spec, false);
 		buf_puts(sql, " FROM n WHERE ");
 		put_condition(sql, spec);
@@ -223,7 +223,7 @@ static void put_replace(struct buf *sql, const struct statement_spec *spec)
 		put_guard(sql, spec);
 		buf_puts(sql, " RETURNING 1), ");
 	}
-	buf_printf(sql, "d AS (DELETE FROM %s AS t USING n WHERE ", spec->table);
+	buf_printf(sql, "d AS (DELETE FROM %s AS t USING n WHERE ", spec->rows);
 	put_condition(sql, spec);
 	if (guard) {
 		buf_puts(sql, " AND NOT (");
@@ -245,7 +245,7 @@ static void put_whole_condition(struct buf *sql, const struct statement_spec *sp
 	bool first = true;
 
 	buf_printf(sql, " WHERE (t.tableoid, t.ctid) = (SELECT s.tableoid, s.ctid FROM %s AS s WHERE ROW(",
-		spec->table);
+		spec->rows);
 	for (uint32_t i = 0; i < spec->n_params; i++) {
 		if (!spec->params[i].key)
 			continue;
@@ -286,12 +286,12 @@ void statement_put(struct buf *sql, const struct statement_spec *spec)
 		put_replace(sql, spec);
 		break;
 	case STATEMENT_UPDATE_WHOLE:
-		buf_printf(sql, "UPDATE %s AS t SET ", spec->table);
+		buf_printf(sql, "UPDATE %s AS t SET ", spec->rows);
 		put_assignments(sql, spec, true);
 		put_whole_condition(sql, spec);
 		break;
 	case STATEMENT_DELETE_WHOLE:
-		buf_printf(sql, "DELETE FROM %s AS t", spec->table);
+		buf_printf(sql, "DELETE FROM %s AS t", spec->rows);
 		put_whole_condition(sql, spec);
 		break;
 	}

@@ -38,6 +38,7 @@ struct statement_param {
 struct statement_spec {
 	enum statement_kind kind;
 	const char *table; /* quoted, with schema */
+	const char *rows;  /* the same for UPDATE, DELETE, SELECT: see target.h */
 	const struct statement_param *params;
 	uint32_t n_params;
 	/* INSERT_OVERWRITE, INSERT_KEEP: the unique key's columns */

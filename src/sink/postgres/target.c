@@ -417,6 +417,9 @@ int target_load(PGconn *conn, struct relation *rel, const struct target_options 
 	pg_put_name(&name, rel->schema, rel->name);
 	target->sql_name = target_dup(buf_str(&name));
 	r = target_read_columns(conn, target, err);
+	buf_clear(&name);
+	buf_printf(&name, "%s%s", target->kind == 'p' ? "" : "ONLY ", target->sql_name);
+	target->sql_rows = target_dup(buf_str(&name));
 	if (r == 0 && target->n_columns)
 		r = target_map(conn, target, opt->add_missing, err);
 	if (r == 0 && target->n_columns)
@@ -461,6 +464,7 @@ struct target *target_free(struct target *target)
 	}
 	free(target->columns);
 	free(target->sql_name);
+	free(target->sql_rows);
 	free(target->to_target);
 	free(target->keys);
 	free(target->insert_columns);

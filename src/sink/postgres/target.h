@@ -46,6 +46,7 @@ struct statement; /* prepared; see apply.h */
 struct target {
 	const char *schema, *name; /* of the table */
 	char *sql_name;		   /* quoted */
+	char *sql_rows; /* the same for what reads or changes rows: those of tables that inherit from it are not its own */
 	uint32_t oid;
 	char kind; /* pg_class.relkind */
 	struct target_column *columns;

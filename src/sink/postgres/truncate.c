@@ -48,7 +48,7 @@ static int sweep_begin(struct sweep *sweep, struct error *err)
 		buf_puts(sql, ", ");
 		pg_put_ident(sql, target->columns[target->to_target[i]].name);
 	}
-	buf_printf(sql, " FROM %s%s", target->kind == 'p' ? "" : "ONLY ", target->sql_name);
+	buf_printf(sql, " FROM %s", target->sql_rows);
 	return pg_exec(sweep->apply->sink->conn, buf_str(sql), NULL, err);
 }
 
@@ -100,9 +100,9 @@ static int sweep_delete(struct sweep *sweep, struct error *err)
 			target->sql_name);
 	else
 		buf_printf(sql,
-			"DELETE FROM ONLY %s WHERE ctid OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.tid[])"
+			"DELETE FROM %s WHERE ctid OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.tid[])"
 			" AND $1::pg_catalog.oid[] IS NOT NULL",
-			target->sql_name);
+			target->sql_rows);
 	return pg_exec_params(sweep->apply->sink->conn, buf_str(sql), 2, values, NULL, err);
 }
 
