@@ -4,7 +4,8 @@
 
 /*
  * Questions about the source's tables as they are now, for whoever publishes their changes: a change record does not say
- * everything. Thread: the reader's, or the supervisor's while no reader runs.
+ * everything. xid: of the transaction that the question comes from, 0 = none; the answer is of a moment when the source shows it.
+ * Thread: the reader's, or the supervisor's while no reader runs.
  */
 
 #include <sluice/arena.h>
@@ -26,14 +27,14 @@ struct lookup_shape {
 };
 
 struct lookup_ops {
-	/** shape() - Blocks: up to 5 s. Return: 0, LOOKUP_GONE, negative. */
-	int (*shape)(struct lookup *look, const struct relation *rel, struct arena *arena,
+	/** shape() - Blocks: up to 10 s. Return: 0, LOOKUP_GONE, negative. */
+	int (*shape)(struct lookup *look, const struct relation *rel, uint64_t xid, struct arena *arena,
 		struct lookup_shape *ret, struct error *err);
 	/**
 	 * complete() - reads the absent columns of a row, whose key columns (rel's) are present, as they are now. Values go to the
-	 * arena, in text form. Blocks: up to 5 s. Return: 0, LOOKUP_GONE (row is as it was), negative.
+	 * arena, in text form. Blocks: up to 10 s. Return: 0, LOOKUP_GONE (row is as it was), negative.
 	 */
-	int (*complete)(struct lookup *look, const struct relation *rel, struct value *row,
+	int (*complete)(struct lookup *look, const struct relation *rel, uint64_t xid, struct value *row,
 		struct arena *arena, struct error *err);
 };
 

@@ -8,6 +8,7 @@ import re
 import pytest
 
 from compare import assert_same
+from servers import Database, withheld
 from wait import wait_until
 
 # what is done at the source: (name, before, change with rows behind it, the default afterwards, NOT NULL afterwards)
@@ -112,6 +113,19 @@ def test_added_columns(blue, green, make):
     check_added(blue, green)
     assert s.metric("retries_total") in (0, None)
     assert green.one("select count(*) from sluice.audit where action = 'add column'") >= len(ADDED) - 1
+
+
+def test_column_that_is_read_before_it_is_seen(own_clusters, green, make):
+    """The transaction that adds it is in the stream while its commit waits for a standby: the catalog is behind."""
+    db = Database(own_clusters("waits"), "b")
+    db.sql("create table t(id int primary key)", "insert into t values (1)")
+    s = make({"retry": {"breaker": {"pause": "1s"}}}, blue=db).start()
+    s.wait_synced()
+    with withheld(db, "alter table t add c text default 'old'", "insert into t values (2, 'new')"):
+        wait_until(lambda: "PG-COMMIT-WAITS" in s.log(), 30, "it says what it waits for")
+    s.wait_applied()
+    assert_same(db, green)
+    assert green.one("select c from t where id = 1") == "old"
 
 
 # what cannot be told from the catalog: (name, before, the change, error, how it is cured besides what the remedy says)

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 
 import psycopg
 
@@ -129,6 +130,33 @@ def state(pid):
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return "Z"
+
+
+@contextlib.contextmanager
+def withheld(db, *statements):
+    """They are committed and in the WAL, but nobody sees it before this ends: the commit waits for a standby that never comes."""
+    db.sql("alter system set synchronous_standby_names = 'nobody'", "select pg_reload_conf()")
+    wait_until(lambda: db.one("show synchronous_standby_names") == "nobody", 10, "the server wants a standby")
+    with db.connect() as c, db.connect() as other:
+        pid = c.execute("select pg_backend_pid()").fetchone()[0]
+
+        def work():
+            with c.transaction():
+                for statement in statements:
+                    c.execute(statement)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        waits = "select 1 from pg_stat_activity where pid = %s and wait_event = 'SyncRep'"
+        try:
+            wait_until(lambda: other.execute(waits, (pid,)).fetchone(), 20, "the commit waits")
+            yield
+        finally:
+            other.execute("select pg_cancel_backend(%s)", (pid,))  # of the wait, not of the transaction
+            thread.join()
+            other.execute("set synchronous_commit = local")
+            other.execute("alter system reset synchronous_standby_names")
+            other.execute("select pg_reload_conf()")
 
 
 class Database:

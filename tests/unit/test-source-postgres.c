@@ -120,6 +120,25 @@ static void resume_points_are_eight_bytes(void **state)
 	assert_int_equal(resume_lsn((struct resume){ NULL, 0 }), 0);
 }
 
+/* whose end the server shows already; numbers of transactions begin anew after four billion */
+static void a_snapshot_sees_what_has_ended(void **state)
+{
+	assert_true(snapshot_sees("10:10:", 9));
+	assert_false(snapshot_sees("10:10:", 10));
+	assert_false(snapshot_sees("10:10:", 12));
+	for (uint32_t xid = 9; xid < 22; xid++)
+		assert_int_equal(snapshot_sees("12:20:12,15,19", xid),
+			xid < 20 && xid != 12 && xid != 15 && xid != 19);
+	for (uint32_t xid = 0; xid < 8; xid++)
+		assert_int_equal(snapshot_sees("4294967290:4294967300:4294967290,4294967297", xid),
+			xid < 4 && xid != 1);
+	assert_true(snapshot_sees("4294967290:4294967300:4294967290,4294967297", 4294967291));
+	assert_false(snapshot_sees("4294967290:4294967300:4294967290,4294967297", 4294967290));
+	assert_false(snapshot_sees("", 3));
+	assert_false(snapshot_sees("10", 3));
+	assert_false(snapshot_sees("10:20:12;13", 3));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -129,6 +148,7 @@ int main(void)
 		cmocka_unit_test(tables_are_found_by_their_bytes),
 		cmocka_unit_test(the_second_publication_has_a_name_of_its_own),
 		cmocka_unit_test(resume_points_are_eight_bytes),
+		cmocka_unit_test(a_snapshot_sees_what_has_ended),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,7 +5,7 @@
  * What a Relation message does not say of its columns, asked from the catalog: enough to make a column at a target that
  * lacks it, and to know when that would be a guess.
  *
- * The catalog is read later than the message was written: what it says is true now, of the last of maybe several changes.
+ * The catalog is read later than the message was written, see visible.c: what it says is true now, of the last of maybe several changes.
  * What can be told nevertheless:
  *   1. A column's number is never used again. A column of the message whose name the catalog does not have was dropped
  *      since (number 0); one that has another type there was changed since, or is another column.
@@ -145,7 +145,7 @@ static void take_gaps(
 			*ret_same = false;
 }
 
-int columns_describe(void *arg, const struct relation_spec *spec, struct relation **ret, struct error *err)
+int columns_describe(PGconn *conn, const struct relation_spec *spec, struct relation **ret, struct error *err)
 {
 	_cleanup_(PQclearp) PGresult *res = NULL;
 	static const struct column_facts none;
@@ -157,7 +157,7 @@ int columns_describe(void *arg, const struct relation_spec *spec, struct relatio
 
 	if (SLUICE_FAULT_POINT("source.pg.columns"))
 		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point source.pg.columns");
-	if (pg_execf(arg, &res, err, COLUMNS_SQL, spec->id, spec->id) < 0)
+	if (pg_execf(conn, &res, err, COLUMNS_SQL, spec->id, spec->id) < 0)
 		return error_where(err, "columns of %s.%s", spec->schema, spec->name);
 	if (spec->n_columns > MAX_COLUMNS || PQntuples(res) > MAX_COLUMNS) {
 		*ret = relation_new(spec);

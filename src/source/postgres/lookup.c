@@ -4,7 +4,8 @@
 /*
  * What the stream does not say of a table, asked on a session of its own, which is opened with the first question: its real
  * key where whole rows are its replica identity, whether rows of different keys depend on each other, and a
- * value that an UPDATE left out because it did not change. Answers are of now, not of the moment of the change.
+ * value that an UPDATE left out because it did not change. Answers are of now, not of the moment of the change, but never of
+ * a moment before it (visible.c).
  */
 
 #include <stdlib.h>
@@ -18,17 +19,18 @@ static struct pg_source *source_of(struct lookup *look)
 	return (struct pg_source *)(void *)((uint8_t *)look - offsetof(struct pg_source, lookup));
 }
 
-static int lookup_open(struct pg_source *src, struct error *err)
+static int lookup_open(struct pg_source *src, uint64_t xid, struct error *err)
 {
 	if (SLUICE_FAULT_POINT("source.pg.lookup"))
 		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point source.pg.lookup");
 	if (src->lookup_conn && PQstatus(src->lookup_conn) == CONNECTION_OK)
-		return 0;
+		return visible_wait(src, src->lookup_conn, xid, err);
 	PQfinish(src->lookup_conn);
 	src->lookup_conn = NULL;
-	if (source_pg_connect(src->base.ctx, PG_SOURCE, "lookup", &src->lookup_conn, err) < 0)
+	if (source_pg_connect(src->base.ctx, PG_SOURCE, "lookup", &src->lookup_conn, err) < 0 ||
+		pg_exec(src->lookup_conn, "SET statement_timeout = '5s'", NULL, err) < 0)
 		return -1;
-	return pg_exec(src->lookup_conn, "SET statement_timeout = '5s'", NULL, err);
+	return visible_wait(src, src->lookup_conn, xid, err);
 }
 
 /* the key that Debezium's users expect is the primary key, also where the whole row identifies a change */
@@ -43,14 +45,14 @@ static void shape_key(const struct relation *rel, const PGresult *res, struct lo
 }
 
 /* one row for each column of the primary key, or one with NULL; the table's partitions have indexes of their own */
-static int lookup_shape(struct lookup *look, const struct relation *rel, struct arena *arena,
+static int lookup_shape(struct lookup *look, const struct relation *rel, uint64_t xid, struct arena *arena,
 	struct lookup_shape *ret, struct error *err)
 {
 	struct pg_source *src = source_of(look);
 	_cleanup_(PQclearp) PGresult *res = NULL;
 
 	*ret = (struct lookup_shape){ .key = arena_alloc(arena, rel->n_columns * sizeof(bool) + 1) };
-	if (lookup_open(src, err) < 0)
+	if (lookup_open(src, xid, err) < 0)
 		return -1;
 	if (pg_execf(src->lookup_conn, &res, err,
 		    "WITH member (oid) AS (SELECT %u::pg_catalog.oid UNION SELECT relid FROM pg_catalog.pg_partition_tree(%u)) "
@@ -99,6 +101,10 @@ static uint32_t complete_sql(const struct relation *rel, const struct value *row
 		params[n++] = text;
 		buf_printf(sql, " = $%u", n);
 	}
+	/* tables that inherit from it are tables of their own; partitions are not */
+	buf_printf(sql,
+		" AND (tableoid = %u OR EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = %u AND relkind = 'p'))",
+		rel->id, rel->id);
 	return n;
 }
 
@@ -120,7 +126,7 @@ static void complete_take(
 	}
 }
 
-static int lookup_complete(struct lookup *look, const struct relation *rel, struct value *row,
+static int lookup_complete(struct lookup *look, const struct relation *rel, uint64_t xid, struct value *row,
 	struct arena *arena, struct error *err)
 {
 	struct pg_source *src = source_of(look);
@@ -129,7 +135,7 @@ static int lookup_complete(struct lookup *look, const struct relation *rel, stru
 	const char **params = arena_alloc(arena, (rel->n_keys + 1) * sizeof(*params));
 	uint32_t n = complete_sql(rel, row, arena, params, &sql);
 
-	if (lookup_open(src, err) < 0 ||
+	if (lookup_open(src, xid, err) < 0 ||
 		pg_exec_params(src->lookup_conn, buf_str(&sql), (int)n, params, &res, err) < 0)
 		return error_where(err, "read a row of %s.%s", rel->schema, rel->name);
 	if (PQntuples(res) != 1)

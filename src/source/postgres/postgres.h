@@ -6,7 +6,7 @@
 /*
  * The PostgreSQL source, split over source.c (connect, prepare), timeline.c (is it the history we know), catalog.c and
  * publication.c (the tables), columns.c (their columns), slot.c, stream.c (the walsender session), decode.c (messages to
- * records), errors.c (what an end of the stream means), monitor.c (health, barrier), check.c (findings).
+ * records), lookup.c (what these do not say), visible.c (is the answer not older than they are), errors.c (what an end of the stream means), monitor.c (health, barrier), check.c (findings).
  */
 
 #include <sluice/check.h>
@@ -54,7 +54,8 @@ struct pg_source {
 	atomic_bool lease_lost; /* seen by the monitor: read() ends the attempt */
 	PGconn *monitor;	/* thread: the monitor's */
 	struct lookup lookup;
-	PGconn *lookup_conn; /* thread: as lookup.h says */
+	PGconn *lookup_conn;  /* thread: as lookup.h says */
+	uint64_t visible_xid; /* see visible.c; thread: as lookup.h says */
 	struct mono next_tables_check;
 	uint64_t new_tables; /* at that check */
 	double rate;	     /* bytes of WAL per second, of the last minute; the monitor's */
@@ -115,9 +116,17 @@ void stream_fini(struct pg_source *src);
 
 extern const struct lookup_ops lookup_postgres_ops;
 
-/** columns_describe() - decode's describe(): the relation with its columns' facts, by one query to arg, a session of ours.
- * Return: 0; negative (TRANSIENT …). */
-int columns_describe(void *arg, const struct relation_spec *spec, struct relation **ret, struct error *err);
+/**
+ * visible_wait() - until a question that conn, a session of ours, asks next is answered from behind transaction xid of the stream (0
+ * = none). Thread: as lookup.h says. Blocks: up to 5 s. Return: 0; negative (TRANSIENT).
+ */
+int visible_wait(struct pg_source *src, PGconn *conn, uint64_t xid, struct error *err);
+/** snapshot_sees() - whether xid has ended for a snapshot in the text form "xmin:xmax:running,…" of the server. Pure. */
+bool snapshot_sees(const char *text, uint32_t xid);
+
+/** columns_describe() - the relation with its columns' facts, by one query to conn. Return: 0; negative (TRANSIENT …). */
+int columns_describe(
+	PGconn *conn, const struct relation_spec *spec, struct relation **ret, struct error *err);
 
 int monitor_watch(struct pg_source *src, struct source_health *ret, struct error *err);
 int monitor_barrier(struct pg_source *src, uint64_t *ret_major, struct error *err);

@@ -402,6 +402,17 @@ static void start_sql(const struct pg_source *src, struct buf *sql)
 	buf_puts(sql, src->binary ? "', binary 'true')" : "')");
 }
 
+static int stream_describe(
+	void *arg, const struct relation_spec *spec, struct relation **ret, struct error *err)
+{
+	struct pg_source *src = arg;
+
+	/* src->sql is idle while the stream is read */
+	if (visible_wait(src, src->sql, src->stream.decode.xid, err) < 0)
+		return -1;
+	return columns_describe(src->sql, spec, ret, err);
+}
+
 int stream_start(struct pg_source *src, uint64_t stored, int wake_fd, struct error *err)
 {
 	_cleanup_(buf_freep) struct buf sql = BUF_INIT;
@@ -413,8 +424,8 @@ int stream_start(struct pg_source *src, uint64_t stored, int wake_fd, struct err
 		return -1;
 	decode_init(&st->decode, stored, src->base.ctx->cfg->limits.record_bytes);
 	if (src->base.ctx->cfg->apply.ddl == DDL_ADDITIVE) {
-		st->decode.describe = columns_describe;
-		st->decode.describe_arg = src->sql; /* idle while the stream is read */
+		st->decode.describe = stream_describe;
+		st->decode.describe_arg = src;
 	}
 	st->decode.starts = src->starts;
 	st->decode.n_starts = src->n_starts;

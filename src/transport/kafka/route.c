@@ -388,7 +388,7 @@ static int routed_shape(struct writer *w, const struct relation *rel, struct are
 	int r = LOOKUP_GONE;
 
 	if (w->base.lookup)
-		r = w->base.lookup->ops->shape(w->base.lookup, rel, arena, ret, err);
+		r = w->base.lookup->ops->shape(w->base.lookup, rel, publish_xid(w), arena, ret, err);
 	if (r != LOOKUP_GONE)
 		return r;
 	/* a table that is not there any more has no rows that could be tied */

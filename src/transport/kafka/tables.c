@@ -198,7 +198,8 @@ static int complete(struct writer *w, const struct relation *rel, struct record 
 	if (!(rec->flags & RECORD_TOAST))
 		return 0;
 	if (w->base.lookup)
-		r = w->base.lookup->ops->complete(w->base.lookup, rel, rec->after, scratch, err);
+		r = w->base.lookup->ops->complete(
+			w->base.lookup, rel, publish_xid(w), rec->after, scratch, err);
 	if (r < 0)
 		return r;
 	for (uint32_t i = 0; r == LOOKUP_GONE && i < rel->n_columns; i++) {

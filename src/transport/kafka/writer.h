@@ -125,6 +125,12 @@ void publish_message(struct writer *w, const struct record *rec, const struct co
 	const struct publish_at *at, struct message *ret);
 /** publish_begin() - notes the transaction that the next records belong to. */
 void publish_begin(struct writer *w, const struct record *rec);
+
+/** publish_xid() - of that transaction; 0 = there is none. */
+static inline uint64_t publish_xid(const struct writer *w)
+{
+	return w->in_tx ? w->tx.xid : 0;
+}
 /** publish_in_transaction() - whether a record has a place of its own. Pure. */
 bool publish_in_transaction(const struct record *rec);
 /** publish_fails() - puts relation and position before err's text; returns -1. */
