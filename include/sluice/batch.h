@@ -29,7 +29,7 @@ struct batch {
 	struct relation **held; /* a hash table of the same, with twice cap_relations slots */
 	uint64_t seq;		/* given by the reader, ascending from 1 */
 	struct mono filled;	/* when the first record came in */
-	/* where it was read from; NULL = no log. All records of a batch are of one partition and one reign */
+	/* where it was read from; NULL = no log. All records of a batch are of one partition and one reign, that of its last message */
 	const struct partition *partition;
 	struct reign reign;
 	const char

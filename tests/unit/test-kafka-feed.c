@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "transport/kafka/feed.h"
+#include "transport/kafka/fill.h"
 
 #define TOPIC "shop.changes"
 
@@ -285,6 +285,37 @@ static void test_marks_have_no_position(void **state)
 	feed_free(feed);
 }
 
+/* where a reader that takes over has not written a record yet, what progress names was still written by the one before it */
+static void test_heartbeat_behind_a_fence(void **state)
+{
+	const struct fill fill = { .frames = true };
+	const struct record_heartbeat beat = { .head = 30 };
+	struct position last;
+	struct batch *batch;
+	struct feed *feed = fresh();
+	struct progress progress = stood();
+	struct error err = ERROR_INIT;
+
+	fence(feed, first, POSITION_NONE, 1);
+	last = transaction(feed, first, 10, POSITION_NONE, 3);
+	judged(feed, record(RECORD_FENCE, second, last, last), 6, FEED_REIGN);
+	fill_heartbeat(&fill, feed, &beat);
+	batch = fill_close(feed, FILL_END_WHOLE);
+	assert_int_equal(batch->n_records, 1);
+	progress.position = batch->records[0].pos;
+	progress.offset = batch->records[0].offset;
+	progress.reign = batch->reign;
+	batch_free(batch);
+	feed_free(feed);
+
+	feed = feed_new(TOPIC, 0);
+	assert_int_equal(feed_begin(feed, &progress, 0, 7, &err), 0);
+	judged(feed, record(RECORD_END, first, last, at(10, 1)), 5, FEED_IGNORE);
+	fence(feed, second, last, 6);
+	transaction(feed, second, 20, last, 8);
+	feed_free(feed);
+}
+
 /* K19: the record itself is gone, but nothing behind it */
 static void test_start_deleted_up_to_progress(void **state)
 {
@@ -354,6 +385,7 @@ int main(void)
 		cmocka_unit_test(test_another_record_at_the_offset),
 		cmocka_unit_test(test_goes_on_inside_a_pack),
 		cmocka_unit_test(test_marks_have_no_position),
+		cmocka_unit_test(test_heartbeat_behind_a_fence),
 		cmocka_unit_test(test_start_deleted_up_to_progress),
 		cmocka_unit_test(test_nothing_to_go_on_from),
 		cmocka_unit_test(test_no_progress_and_no_beginning),

@@ -67,7 +67,7 @@ void feed_reset(struct feed *feed)
 		.rule = feed->rule + 1,
 		.next = -1,
 		.stored = -1,
-		.taken = -1,
+		.taken = { .offset = -1 },
 		.handed = -1,
 		.acked = -1,
 		.high = -1,
@@ -117,7 +117,8 @@ static int begin_behind(
 		return feed_resync(feed, err, "KAFKA-LOG-GONE",
 			"offset %lld comes next, but it begins at %lld: retention or an operator deleted records",
 			(long long)progress->offset + 1, (long long)low);
-	feed->taken = progress->offset;
+	feed->taken.offset = progress->offset;
+	feed->taken.reign = progress->reign;
 	feed->acked = feed->handed = progress->offset + 1;
 	feed->next = progress->offset;
 	if (progress->offset >= low)
@@ -175,13 +176,19 @@ static bool follows(const struct feed *feed, const struct stamp *stamp)
 	       position_compare(stamp->prev, feed->last) == 0;
 }
 
+static void take(struct feed *feed, int64_t offset, enum feed_verdict *ret)
+{
+	feed->taken.offset = offset;
+	feed->taken.reign = feed->reign;
+	*ret = FEED_TAKE;
+}
+
 static int judge_chain(struct feed *feed, const struct stamp *stamp, int64_t offset, enum feed_verdict *ret,
 	struct error *err)
 {
 	if (follows(feed, stamp)) {
 		feed->last = stamp->pos;
-		feed->taken = offset;
-		*ret = FEED_TAKE;
+		take(feed, offset, ret);
 		return 0;
 	}
 	if (position_compare(stamp->pos, feed->last) <= 0) {
@@ -244,8 +251,7 @@ int feed_judge(struct feed *feed, const struct stamp *stamp, int64_t offset, enu
 	if (stamp->op == RECORD_SCHEMA)
 		return 0;
 	if (!stamp->has_pos) {
-		feed->taken = offset;
-		*ret = FEED_TAKE;
+		take(feed, offset, ret);
 		return 0;
 	}
 	return judge_chain(feed, stamp, offset, ret, err);

@@ -46,12 +46,15 @@ struct feed {
 		bool open;	     /* more of its transaction comes, and an END behind it */
 		bool carried;	     /* its BEGIN stands in a batch before this one */
 	} frame;		     /* n_records > 0: a BEGIN of our own stands without its END */
-	int64_t taken;		     /* offset of the last message that counted; < 0 = none */
-	int64_t handed;		     /* offset behind what the applier has got */
-	int64_t acked;		     /* offset behind what is durable at the target; < 0 = nothing yet */
-	bool committed;		     /* the group was told about acked */
-	int64_t high;		     /* end of the partition when it was last heard of; < 0 = unknown */
-	struct feed_held *held;	     /* of another program's topic; NULL = none */
+	struct {
+		int64_t offset; /* < 0 = none */
+		struct reign reign;
+	} taken;		/* the last message that counted */
+	int64_t handed;		/* offset behind what the applier has got */
+	int64_t acked;		/* offset behind what is durable at the target; < 0 = nothing yet */
+	bool committed;		/* the group was told about acked */
+	int64_t high;		/* end of the partition when it was last heard of; < 0 = unknown */
+	struct feed_held *held; /* of another program's topic; NULL = none */
 	/* layout tables: a heartbeat, due once the end that the partition had when it was read is reached */
 	struct {
 		int64_t due; /* < 0 = none */

@@ -101,7 +101,6 @@ void fill_open(const struct fill *fill, struct feed *feed)
 		return;
 	feed->batch = batch_new(fill->pool);
 	feed->batch->partition = &feed->partition;
-	feed->batch->reign = feed->reign;
 	feed->batch->identity = feed->identity;
 	feed->batch->filled = mono_now();
 }
@@ -191,7 +190,7 @@ void fill_heartbeat(const struct fill *fill, struct feed *feed, const struct rec
 	rec->heartbeat = copy;
 	/* the partition stands where it stood: what is stored there has to be one of its own messages */
 	rec->pos = feed->last;
-	rec->offset = feed->taken;
+	rec->offset = feed->taken.offset;
 }
 
 struct batch *fill_close(struct feed *feed, enum fill_end how)
@@ -207,6 +206,8 @@ struct batch *fill_close(struct feed *feed, enum fill_end how)
 		feed->frame.carried = true;
 	else
 		frame_end(feed);
+	/* progress names the last message that counted; a new reign's FENCE may have come since, but nothing that counts */
+	batch->reign = feed->taken.reign;
 	feed->batch = NULL; /* the caller's now */
 	return batch;
 }
