@@ -256,16 +256,13 @@ static int consumer_pack(struct consumer *c, struct feed *feed, const struct mes
 	struct unpack unpack;
 	struct message one;
 	struct stamp its;
-	int r;
+	int r = unpack_begin(&unpack, msg, stamp, err);
 
-	r = unpack_begin(&unpack, msg, stamp, err);
 	while (r >= 0 && (r = unpack_next(&unpack, &one, &its, err)) > 0) {
 		if (consumer_record(c, feed, &one, &its, err) < 0)
 			return -1;
 	}
-	return r < 0 ? error_where(
-			       err, "topic %s partition %d", feed->partition.topic, (int)feed->partition.id)
-		     : 0;
+	return r < 0 ? feed_where(feed, err) : 0;
 }
 
 static int consumer_message(struct consumer *c, const rd_kafka_message_t *in, struct error *err)
@@ -284,8 +281,7 @@ static int consumer_message(struct consumer *c, const rd_kafka_message_t *in, st
 		arena_reset(&c->scratch);
 	r = stamp_read(&msg, &c->scratch, &stamp, err);
 	if (r < 0)
-		return error_where(
-			err, "topic %s partition %d", feed->partition.topic, (int)feed->partition.id);
+		return feed_where(feed, err);
 	if (r > 0)
 		return consumer_stranger(c, feed, msg.offset, msg.key && !msg.value, err);
 	if (stamp.op == STAMP_PACK)

@@ -87,6 +87,11 @@ struct feed *feed_free(struct feed *feed)
 	return NULL;
 }
 
+int feed_where(const struct feed *feed, struct error *err)
+{
+	return error_where(err, "topic %s partition %d", feed->partition.topic, (int)feed->partition.id);
+}
+
 int feed_resync(const struct feed *feed, struct error *err, const char *code, const char *fmt, ...)
 {
 	char text[200];

@@ -97,6 +97,8 @@ int feed_begin(
 int feed_judge(struct feed *feed, const struct stamp *stamp, int64_t offset, enum feed_verdict *ret,
 	struct error *err);
 
+/** feed_where() - puts the partition before err's text; returns -1. */
+int feed_where(const struct feed *feed, struct error *err);
 /** feed_resync() - fills err with "what the log lost", the partition and the one remedy; returns -1. */
 int feed_resync(const struct feed *feed, struct error *err, const char *code, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));

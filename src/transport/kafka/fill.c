@@ -169,8 +169,7 @@ int fill_take(const struct fill *fill, struct feed *feed, const struct taken *ta
 	if (taken->rel)
 		rec->rel = batch_hold(batch, taken->rel);
 	if (fill->codec->ops->decode(fill->codec, taken->msg, batch, rec, err) < 0)
-		return error_where(
-			err, "topic %s partition %d", feed->partition.topic, (int)feed->partition.id);
+		return feed_where(feed, err);
 	stamped(rec, stamp, &batch->arena);
 	return 0;
 }

@@ -423,8 +423,7 @@ int foreign_take(struct foreign *foreign, const struct fill *fill, struct feed *
 {
 	fill_open(fill, feed);
 	if (take_or_hold(foreign, feed, msg, err) < 0)
-		return error_where(
-			err, "topic %s partition %d", feed->partition.topic, (int)feed->partition.id);
+		return feed_where(feed, err);
 	feed->next = msg->offset + 1;
 	return 0;
 }

@@ -187,8 +187,7 @@ static int route_marks(struct writer *w, struct route *route, uint8_t op, struct
 	if (!tickets)
 		abort();
 	for (uint32_t i = 0; r == 0 && i < route->n; i++)
-		r = writer_mark(w, (struct place){ route->handle, (int32_t)i }, op, &tails[i], route->prev[i],
-			&tickets[i], err);
+		r = writer_mark(w, route->packed[i].place, op, &tails[i], route->prev[i], &tickets[i], err);
 	for (uint32_t i = 0; r == 0 && i < route->n; i++) {
 		r = writer_settle(w, &tickets[i], w->ctx->stop, err);
 		if (ret_offsets)

@@ -44,10 +44,9 @@ struct routes {
 	rd_kafka_t *look;   /* to read what a topic holds; NULL = not needed yet */
 	uint32_t n_open;    /* routes that are open */
 	uint32_t spread;    /* partitions that have the record under way already */
-	/* a tombstone that still has to follow a delete; route NULL = none */
+	/* a tombstone that still has to follow a delete; place.topic NULL = none */
 	struct {
-		struct route *route;
-		uint32_t partition;
+		struct place place;
 		struct buf key;
 	} tombstone;
 };

@@ -49,21 +49,17 @@ static int put_tombstone(struct writer *w, struct ticket *ticket, struct error *
 	struct message msg = { .key = routes->tombstone.key.data, .key_len = routes->tombstone.key.len };
 	int r;
 
-	if (!routes->tombstone.route)
+	if (!routes->tombstone.place.topic)
 		return 0;
-	r = writer_produce(w,
-		(struct place){ routes->tombstone.route->handle, (int32_t)routes->tombstone.partition }, &msg,
-		ticket, err);
+	r = writer_produce(w, routes->tombstone.place, &msg, ticket, err);
 	if (r == 0)
-		routes->tombstone.route = NULL;
+		routes->tombstone.place.topic = NULL;
 	return r;
 }
 
-static void tombstone_due(
-	struct writer *w, struct route *route, uint32_t partition, const struct message *msg)
+static void tombstone_due(struct writer *w, struct place place, const struct message *msg)
 {
-	w->routes.tombstone.route = route;
-	w->routes.tombstone.partition = partition;
+	w->routes.tombstone.place = place;
 	buf_clear(&w->routes.tombstone.key);
 	buf_put(&w->routes.tombstone.key, msg->key, msg->key_len);
 }
@@ -78,10 +74,9 @@ static void note_open(struct writer *w, struct route *route, const struct record
 }
 
 /* a message of its own, behind what is packed for its partition */
-static int put_alone(struct writer *w, struct route *route, uint32_t partition, const struct record *rec,
+static int put_alone(struct writer *w, struct packed *packed, const struct record *rec,
 	const struct codec_output *out, const struct publish_at *at, struct ticket *ticket, struct error *err)
 {
-	struct packed *packed = &route->packed[partition];
 	struct message msg;
 	int r = packs_send(w, packed, err);
 
@@ -94,7 +89,7 @@ static int put_alone(struct writer *w, struct route *route, uint32_t partition, 
 	if (r != 0)
 		return r < 0 ? publish_fails(rec, err) : r;
 	if (rec->op == RECORD_DELETE)
-		tombstone_due(w, route, partition, &msg);
+		tombstone_due(w, packed->place, &msg);
 	r = put_tombstone(w, ticket, err);
 	return r == TRANSPORT_FULL ? 0 : r; /* it goes before the next record */
 }
@@ -114,7 +109,7 @@ static int put_ends(struct writer *w, const struct record *rec, struct ticket *t
 		if (!route->open)
 			continue;
 		if (position_compare(at.pos, at.prev) > 0) {
-			r = put_alone(w, route, 0, &mark, &none, &at, ticket, err);
+			r = put_alone(w, route->packed, &mark, &none, &at, ticket, err);
 			if (r != 0)
 				return r;
 			route->prev[0] = at.pos;
@@ -132,6 +127,7 @@ static int put_one(struct writer *w, struct route *route, const struct record *r
 	bool read = rec->op == RECORD_READ;
 	struct publish_at at = { .options = route->loose && !read ? OPEN : NULL };
 	struct codec_output out;
+	struct packed *packed;
 	uint32_t partition;
 	int r = put_tombstone(w, ticket, err);
 
@@ -141,16 +137,17 @@ static int put_one(struct writer *w, struct route *route, const struct record *r
 	if (publish_encode(w, rec, &out, err) < 0)
 		return publish_fails(rec, err);
 	partition = murmur2_partition(w->output.data + out.key.at, out.key.len, route->n);
+	packed = &route->packed[partition];
 	at.prev = route->prev[partition];
 	if (read)
-		return put_alone(w, route, partition, rec, &out, &at, ticket, err);
+		return put_alone(w, packed, rec, &out, &at, ticket, err);
 	at.pos = place_of(rec->pos, half);
 	if (position_compare(at.pos, at.prev) <= 0)
 		return 0;
 	if (w->packs.on)
-		r = packs_put(w, &route->packed[partition], rec, &at, &out, ticket, err);
+		r = packs_put(w, packed, rec, &at, &out, ticket, err);
 	else
-		r = put_alone(w, route, partition, rec, &out, &at, ticket, err);
+		r = put_alone(w, packed, rec, &out, &at, ticket, err);
 	if (r == 0)
 		route->prev[partition] = at.pos;
 	return r;
@@ -285,7 +282,7 @@ static int put_all(struct writer *w, struct route *route, const struct record *r
 			if (position_compare(at.pos, at.prev) <= 0)
 				continue;
 		}
-		r = put_alone(w, route, *i, rec, &out, &at, ticket, err);
+		r = put_alone(w, &route->packed[*i], rec, &out, &at, ticket, err);
 		if (r != 0)
 			return r;
 		if (open)
@@ -358,7 +355,7 @@ static int put_named(struct writer *w, struct route **route, const char *suffix,
 	if (w->packs.on && publish_in_transaction(rec))
 		r = packs_put(w, (*route)->packed, rec, &at, &out, ticket, err);
 	else
-		r = put_alone(w, *route, 0, rec, &out, &at, ticket, err);
+		r = put_alone(w, (*route)->packed, rec, &out, &at, ticket, err);
 	if (r == 0)
 		(*route)->prev[0] = at.pos;
 	return r;
