@@ -15,7 +15,7 @@ import time
 import psycopg
 import pytest
 
-from compare import assert_same
+from compare import assert_same, differences
 from kafka import QUICK
 from keyed import TABLES, Keyed
 from pack import unpacked
@@ -140,6 +140,7 @@ class Storm:
             print(s.verb, s.port, json.dumps(s.status())[:3000], s.log()[-3000:], sep="\n")
         print(self.green.rows("select topic, partition, epoch, \"offset\", reign from sluice.progress order by 1, 2"))
         print(self.green.rows("select topic, partition, passed from sluice.passed order by 1, 2"))
+        print(*differences(self.blue, self.green), sep="\n")
 
     def wait_synced(self):
         wait_until(lambda: self.alive() and any((a.status() or {}).get("phase") in ("in-sync", "ready") for a in self.appliers), 60,

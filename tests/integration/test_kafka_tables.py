@@ -117,8 +117,8 @@ def wait_synced_one(*appliers):
 @pytest.mark.parametrize("kind", ["json", "binary"])
 def test_K16_appliers_share_the_partitions_and_a_stopped_one_does_no_harm(blue, green, halves, kafka_broker, number, kind):
     shop(blue)
-    settings = {"layout": "tables", "partitions": 4, "format": kind, "consumer_properties": {"session.timeout.ms": "3000",
-                                                                             "heartbeat.interval.ms": "500"}}
+    settings = {"layout": "tables", "partitions": 4, "format": kind,
+                "consumer_properties": {"session.timeout.ms": "3000", "heartbeat.interval.ms": "500"}}
     reader, first = halves(**settings)
     second = halves(**settings)[1]
     reader.start()

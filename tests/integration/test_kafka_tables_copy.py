@@ -19,13 +19,9 @@ def family(db):
            "create index parent_v on parent(v)", "create index parent_note on parent(note)", "create index child_parent on child(parent)")
 
 
-def slow(point, ms, hits):
-    return {"SLUICE_FAULT": ",".join(f"{point}:sleep={ms}@{i}" for i in range(1, hits + 1))}
-
-
-def slowly(points):
-    """Each point takes so many ms the first time."""
-    return {"SLUICE_FAULT": ",".join(f"{point}:sleep={ms}@1" for point, ms in points.items())}
+def slow(points, hits=1):
+    """Each point takes so many ms, the first times."""
+    return {"SLUICE_FAULT": ",".join(f"{point}:sleep={ms}@{i}" for point, ms in points.items() for i in range(1, hits + 1))}
 
 
 def assert_built(blue, green):
@@ -41,7 +37,7 @@ def test_two_appliers_at_the_end_of_a_copy(blue, green, halves, number):
     second = halves(layout="tables", partitions=4)[1]
     reader.start()
     for applier in (first, second):
-        applier.start(env=slow("snapshot.post", 1500, 4))
+        applier.start(env=slow({"snapshot.post": 1500}, 4))
     waiting = "select count(*) from pg_locks l join pg_database d on d.oid = l.database " \
               "where d.datname = current_database() and locktype = 'advisory' and not granted"
     wait_until(lambda: first.alive() and second.alive() and green.one(waiting) == 1, 60, "one waits for the other")
@@ -61,8 +57,8 @@ def test_a_table_that_another_applier_begins_is_ours(blue, green, halves):
     reader.start()
     # both have partitions and find no tables; one makes them, and looks while the other goes on
     both = {"pipeline.applier.assigned": 4000}
-    first.start(env=slowly({**both, "snapshot.applier.prepare": 2000, "snapshot.table_check": 3000}))
-    second.start(env=slowly({**both, "snapshot.applier.prepare": 3000}))
+    first.start(env=slow({**both, "snapshot.applier.prepare": 2000, "snapshot.table_check": 3000}))
+    second.start(env=slow({**both, "snapshot.applier.prepare": 3000}))
     wait_applied(first, second)
     for applier in (first, second):
         applier.wait_synced()
@@ -80,7 +76,7 @@ def test_a_foreign_key_waits_for_the_partition_that_lags(blue, green, halves, ow
     reader.until_synced()
     blue.sql("insert into parent select g, 1, repeat('x', 2000) from generate_series(1001, 4000) g", CHILDREN.format(3901, 4000))
     reader.start()
-    slower.start(env=slow("pipeline.applier.apply", 4000, 2))
+    slower.start(env=slow({"pipeline.applier.apply": 4000}, 2))
     faster.start()
     wait_applied(slower, faster)
     slower.wait_synced()

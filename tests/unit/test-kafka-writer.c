@@ -29,18 +29,36 @@ static void test_a_batch_is_durable_once_it_is_acked(void **state)
 	assert_true(atomic_load(&k->metrics.kafka_produce_us.count) > 0);
 }
 
+/* until all that was sent is durable; returns how many messages waited at most, and were under way */
+static uint32_t settle_watching(struct kafka *k, uint32_t *ret_under_way)
+{
+	const struct writer *w = (const struct writer *)(const void *)k->writer;
+	struct mono until = mono_add_ms(mono_now(), LIMIT_MS);
+	struct error err = ERROR_INIT;
+	uint32_t waiting = 0;
+
+	*ret_under_way = 0;
+	while (k->writer->ops->durable(k->writer) < k->seq) {
+		wait_fd(k);
+		assert_int_equal(k->writer->ops->poll(k->writer, &err), 0);
+		*ret_under_way = w->unacked > *ret_under_way ? w->unacked : *ret_under_way;
+		waiting = w->outbox.n > waiting ? w->outbox.n : waiting;
+		assert_true(mono_until_ms(until, mono_now()) > 0);
+	}
+	assert_true(outbox_is_empty(&w->outbox));
+	assert_int_equal(w->unacked, 0);
+	assert_int_equal(w->unacked_bytes, 0);
+	return waiting;
+}
+
 /* the client never holds so many that its thread would poll for room; what waits goes in order */
 static void test_a_request_is_put_together_while_one_is_under_way(void **state)
 {
 	struct kafka *k = *state;
-	struct mono until = mono_add_ms(mono_now(), LIMIT_MS);
-	struct error err = ERROR_INIT;
-	uint32_t under_way = 0, waiting = 0;
-	const struct writer *w;
+	uint32_t under_way;
 	char want[1100] = "1FXB";
 
 	writer_begin(k);
-	w = (const struct writer *)(const void *)k->writer;
 	add_begin(k, 10, "one");
 	for (uint64_t i = 1; i <= 1000; i++)
 		add_row(k, 10, i);
@@ -49,17 +67,8 @@ static void test_a_request_is_put_together_while_one_is_under_way(void **state)
 	want[1004] = 'C';
 	rd_kafka_mock_broker_set_rtt(k->mock, 1, 100);
 	send_all(k);
-	while (k->writer->ops->durable(k->writer) < k->seq) {
-		wait_fd(k);
-		assert_int_equal(k->writer->ops->poll(k->writer, &err), 0);
-		under_way = w->unacked > under_way ? w->unacked : under_way;
-		waiting = w->outbox.n > waiting ? w->outbox.n : waiting;
-		assert_true(mono_until_ms(until, mono_now()) > 0);
-	}
-	assert_in_range(waiting, 700, 750);
+	assert_in_range(settle_watching(k, &under_way), 700, 750);
 	assert_in_range(under_way, 256, 1010);
-	assert_true(outbox_is_empty(&w->outbox));
-	assert_int_equal(w->unacked, 0);
 	expect_content(k, "shop.changes", want);
 }
 
@@ -107,10 +116,8 @@ static void half_a_transaction(struct kafka *k)
 	assert_int_equal(k->tail.resume.data[0], 10);
 }
 
-static void test_a_transaction_goes_on_where_it_was(void **state)
+static void goes_on(struct kafka *k, const char *want)
 {
-	struct kafka *k = *state;
-
 	half_a_transaction(k);
 	/* a heartbeat that the source sends before it must not come to stand inside it */
 	add_heartbeat(k, 10);
@@ -121,13 +128,24 @@ static void test_a_transaction_goes_on_where_it_was(void **state)
 	add_heartbeat(k, 20);
 	send_all(k);
 	settle(k);
-	expect_content(k, "shop.changes", "1FXBCBI2FXICK");
+	expect_content(k, "shop.changes", want);
 }
 
-static void test_other_options_abort_the_transaction(void **state)
+static void test_a_transaction_goes_on_where_it_was(void **state)
+{
+	goes_on(*state, "1FXBCBI2FXICK");
+}
+
+static void test_a_packed_transaction_goes_on_where_it_was(void **state)
 {
 	struct kafka *k = *state;
 
+	k->cfg.transport.kafka.format = KAFKA_BINARY;
+	goes_on(k, "1FX(BCBI)2FX(IC)K");
+}
+
+static void is_aborted(struct kafka *k, const char *want)
+{
 	half_a_transaction(k);
 	add_begin(k, 20, "two");
 	add_row(k, 20, 1);
@@ -141,7 +159,20 @@ static void test_other_options_abort_the_transaction(void **state)
 	add_end(k, 20);
 	send_all(k);
 	settle(k);
-	expect_content(k, "shop.changes", "1FXBCBI2FXABI3FXC");
+	expect_content(k, "shop.changes", want);
+}
+
+static void test_other_options_abort_the_transaction(void **state)
+{
+	is_aborted(*state, "1FXBCBI2FXABI3FXC");
+}
+
+static void test_a_packed_transaction_is_aborted(void **state)
+{
+	struct kafka *k = *state;
+
+	k->cfg.transport.kafka.format = KAFKA_BINARY;
+	is_aborted(k, "1FX(BCBI)2FXA(BI)3FX(C)");
 }
 
 static void test_a_transaction_that_does_not_come_again_is_aborted(void **state)
@@ -179,72 +210,26 @@ static void test_a_batch_in_one_message(void **state)
 	expect_content(k, "shop.changes", "1FX(BICBC)K(B)(IC)");
 }
 
-static void test_a_packed_transaction_goes_on_where_it_was(void **state)
-{
-	struct kafka *k = *state;
-
-	k->cfg.transport.kafka.format = KAFKA_BINARY;
-	half_a_transaction(k);
-	add_heartbeat(k, 10);
-	add_begin(k, 20, "one");
-	add_row(k, 20, 1);
-	add_row(k, 20, 2);
-	add_end(k, 20);
-	send_all(k);
-	settle(k);
-	expect_content(k, "shop.changes", "1FX(BCBI)2FX(IC)");
-}
-
-static void test_a_packed_transaction_is_aborted(void **state)
-{
-	struct kafka *k = *state;
-
-	k->cfg.transport.kafka.format = KAFKA_BINARY;
-	half_a_transaction(k);
-	add_begin(k, 20, "two");
-	add_row(k, 20, 1);
-	send_all(k);
-	settle(k);
-	writer_begin(k);
-	assert_int_equal(k->tail.position.minor, 1);
-	add_begin(k, 20, "two");
-	add_row(k, 20, 1);
-	add_end(k, 20);
-	send_all(k);
-	settle(k);
-	expect_content(k, "shop.changes", "1FX(BCBI)2FXA(BI)3FX(C)");
-}
-
 /* packs that wait, too: for room in the client, and for the description of a relation */
 static void test_packs_leave_in_order(void **state)
 {
 	struct kafka *k = *state;
 	static char name[1000];
 	uint64_t rows = 4000;
-	uint32_t waiting = 0;
-	const struct writer *w;
-	struct error err = ERROR_INIT;
+	uint32_t under_way;
 	char found[8192];
 	size_t packs = 0, records = 0;
 
 	memset(name, 'x', sizeof(name) - 1);
 	k->cfg.transport.kafka.format = KAFKA_BINARY;
 	writer_begin(k);
-	w = (const struct writer *)(const void *)k->writer;
 	add_begin(k, 10, "one");
 	for (uint64_t i = 1; i <= rows; i++)
 		add_row_of(k, 10, i, name);
 	add_end(k, 10);
 	rd_kafka_mock_broker_set_rtt(k->mock, 1, 100);
 	send_all(k);
-	while (k->writer->ops->durable(k->writer) < k->seq) {
-		wait_fd(k);
-		assert_int_equal(k->writer->ops->poll(k->writer, &err), 0);
-		waiting = w->outbox.n > waiting ? w->outbox.n : waiting;
-	}
-	assert_true(waiting > 1);
-	assert_true(outbox_is_empty(&w->outbox));
-	assert_int_equal(w->unacked_bytes, 0);
+	assert_true(settle_watching(k, &under_way) > 1);
 	read_content(k, "shop.changes", found, sizeof(found));
 	for (const char *at = found; *at; at++) {
 		packs += *at == '(';
