@@ -181,8 +181,10 @@ static int applier_heartbeat(
 		/* nothing was written that a flush would have to cover */
 		return ap->unflushed || ap->flushing ? 0 : applier_ack(ap, 0, applier_passed(ap, true), err);
 	}
-	if (!now && mono_diff_us(mono_now(), lane->last_store) < HEARTBEAT_MS * 1000)
+	if (!now && mono_diff_us(mono_now(), lane->last_store) < HEARTBEAT_MS * 1000) {
+		applier_publish(ap, false);
 		return 0;
+	}
 	if (ap->at->sink->ops->store_resume(ap->at->sink, &point, err) < 0)
 		return -1;
 	ap->last_idle = mono_now();
