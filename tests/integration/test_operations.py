@@ -10,6 +10,7 @@ import subprocess
 import pytest
 
 from compare import assert_same
+from servers import Database
 from sluice import BINARY
 from wait import pause, wait_until
 
@@ -136,6 +137,17 @@ def test_init_and_check(blue, green, make, tmp_path):
     assert "wal_level=logical" in done.stdout and "0 FAIL" in done.stdout and "Nothing was changed." in done.stdout
     offline = run("-c", str(file), "check", "--offline", env=env)
     assert offline.returncode == 0, offline.stdout + offline.stderr
+
+
+def test_check_finds_that_sluice_would_be_a_standby(own_clusters, green, make):
+    """Commits on the source would wait until they are applied, and some for ever: what they wait for waits for them."""
+    cluster = own_clusters("standby")
+    s = make(blue=Database(cluster, "b"))
+    assert "PG-SYNC-NAMES" not in s.command("check").stdout
+    with cluster.connect() as c:
+        c.execute("alter system set synchronous_standby_names = 'FIRST 1 (*)'")
+        c.execute("select pg_reload_conf()")
+    wait_until(lambda: "PG-SYNC-NAMES" in s.command("check").stdout, 20, "check says so")
 
 
 def test_check_prints_remedies_that_work(blue, green, make):

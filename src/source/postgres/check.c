@@ -111,6 +111,17 @@ static void check_room(struct checker *chk, const char *code, const char *what, 
 		fail_exit(chk, EXIT_CONFIG);
 }
 
+/* a walsender of any kind counts as a standby whose name is listed */
+static void check_standbys(struct checker *chk, const char *names)
+{
+	if (!strchr(names, '*'))
+		return;
+	finding_add(chk->out, FINDING_FAIL, "PG-SYNC-NAMES",
+		"-- ALTER SYSTEM SET synchronous_standby_names = '...' with the standbys' own names; SELECT pg_reload_conf();",
+		"synchronous_standby_names has a *: the server takes sluice for a standby, and commits wait for the target");
+	fail_exit(chk, EXIT_CONFIG);
+}
+
 static void check_server(struct checker *chk)
 {
 	_cleanup_(PQclearp) PGresult *res = query(chk,
@@ -119,7 +130,8 @@ static void check_server(struct checker *chk)
 		"pg_catalog.pg_replication_slots), pg_catalog.current_setting('max_wal_senders')::int - (SELECT "
 		"pg_catalog.count(*) FROM pg_catalog.pg_stat_replication), "
 		"pg_catalog.current_setting('max_replication_slots'), "
-		"COALESCE(pg_catalog.inet_server_addr() <<= '127.0.0.0/8' OR pg_catalog.inet_server_addr() = '::1', true)");
+		"COALESCE(pg_catalog.inet_server_addr() <<= '127.0.0.0/8' OR pg_catalog.inet_server_addr() = '::1', true), "
+		"pg_catalog.current_setting('synchronous_standby_names')");
 	int slots, senders, ours = chk->slot.exists ? 1 : 0;
 
 	if (!res)
@@ -139,6 +151,7 @@ static void check_server(struct checker *chk)
 			"the connection is not encrypted: everything that is copied travels readable");
 	slots = (int)strtol(PQgetvalue(res, 0, 2), NULL, 10);
 	senders = (int)strtol(PQgetvalue(res, 0, 3), NULL, 10);
+	check_standbys(chk, PQgetvalue(res, 0, 6));
 	check_wal_level(chk, res, slots);
 	check_room(chk, "PG-SLOTS", "replication slots", "max_replication_slots", slots + ours);
 	check_room(chk, "PG-SENDERS", "walsenders", "max_wal_senders", senders + (chk->slot.active ? 1 : 0));

@@ -37,7 +37,7 @@ static int visible_look(PGconn *conn, uint32_t xid, bool *ret, struct error *err
 {
 	_cleanup_(PQclearp) PGresult *res = NULL;
 
-	if (pg_exec(conn, "SELECT pg_catalog.txid_current_snapshot()", &res, err) < 0)
+	if (pg_exec(conn, "SELECT pg_catalog.pg_current_snapshot()", &res, err) < 0)
 		return error_where(err, "look for transaction %u", xid);
 	*ret = snapshot_sees(PQgetvalue(res, 0, 0), xid);
 	return 0;
@@ -60,7 +60,8 @@ int visible_wait(struct pg_source *src, PGconn *conn, uint64_t xid, struct error
 				"transaction %u is in the stream, but the source does not show it to others yet",
 				(uint32_t)xid);
 			return error_remedy(err,
-				"where the source has synchronous_standby_names: look whether these standbys answer");
+				"where the source has synchronous_standby_names: look whether these standbys answer, and that "
+				"there is no * in it");
 		}
 		poll(NULL, 0, turn);
 	}
