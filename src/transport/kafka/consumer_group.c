@@ -418,7 +418,8 @@ void group_heard(struct consumer *c)
 				->offset = RD_KAFKA_OFFSET_END;
 	}
 	if (list->cnt)
-		code = rd_kafka_offsets_for_times(c->rk, list, HEARD_WAIT_MS);
+		/* the rows' client would ask behind its own fetch, which waits for half a second at the end of the log */
+		code = rd_kafka_offsets_for_times(c->beats.rk, list, HEARD_WAIT_MS);
 	for (int i = 0; !code && i < list->cnt; i++) {
 		const rd_kafka_topic_partition_t *end = &list->elems[i];
 		struct feed *feed = group_feed(c, end->topic, end->partition);
