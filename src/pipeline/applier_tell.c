@@ -11,7 +11,7 @@
 #include "applier.h"
 
 #define STATUS_MS  100
-#define SHARE_MS   500
+#define SHARE_MS   200
 #define SHARE_MOST 64u
 
 uint64_t applier_passed(const struct applier *ap, bool committed)

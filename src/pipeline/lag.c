@@ -10,8 +10,12 @@
 
 #include "lag.h"
 
-static void lag_sample(struct lag *lag, uint64_t head, struct wall at)
+void lag_note(struct lag *lag, uint64_t head, struct wall at)
 {
+	if (lag->n && lag->samples[lag->n - 1].head == head) {
+		lag->samples[lag->n - 1].at = at;
+		return;
+	}
 	if (lag->n == LAG_SAMPLES) {
 		/* keeps the first of each pair: the older time, so the bound stays an upper one */
 		for (uint32_t i = 0; i < LAG_SAMPLES / 2; i++)
@@ -37,7 +41,7 @@ double lag_update(struct lag *lag, const struct lag_input *in)
 		lag->clear = in->server_time;
 		return 0;
 	}
-	lag_sample(lag, in->head, in->server_time);
+	lag_note(lag, in->head, in->server_time);
 	/* commits are applied in their order: all up to the last applied one's time is in, too */
 	if (in->pending.us)
 		since = in->pending;

@@ -36,5 +36,7 @@ struct lag_input {
 	struct wall applied;	 /* commit time of the last applied transaction; 0 = unknown */
 };
 
+/** lag_note() - takes a sample of the source's end, beside those that lag_update() takes: the bound is as close as they are. */
+void lag_note(struct lag *lag, uint64_t head, struct wall at);
 /** lag_update() - takes a sample. Return: the lag in seconds, negative = unknown yet. */
 double lag_update(struct lag *lag, const struct lag_input *in);

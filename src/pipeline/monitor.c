@@ -25,7 +25,10 @@
 
 #define TURN_MS	     1000
 #define STOP_POLL_MS 100
-#define LAST_MS	     1000
+/* between two turns the source's end is sampled: what others write is WAL too, and where it never ends the last sample that was
+ * passed is all that tells how far we are behind */
+#define SAMPLE_MS 200
+#define LAST_MS	  1000
 /* the first turns of a stream, so that a short start, or one that only has to see that nothing is missing, is not shown late */
 #define EARLY_MS    200
 #define EARLY_TURNS 25
@@ -175,6 +178,17 @@ static void monitor_exchange(struct monitor *mon, const struct source_health *he
 	exchange_show_reader(&mon->exchange, &sight);
 }
 
+/* for whoever is behind the log, by the next heartbeat */
+static void monitor_news(struct monitor *mon, const struct source_health *health)
+{
+	struct attempt *at = mon->at;
+	int64_t behind_us = (int64_t)(mon->last_lag * 1e6);
+
+	atomic_store(&at->news_at_us, health->server_time.us);
+	atomic_store(&at->news_clear_us, mon->last_lag >= 0 ? health->server_time.us - behind_us : 0);
+	atomic_store(&at->news_head, health->head);
+}
+
 static void monitor_publish(struct monitor *mon, const struct source_health *health)
 {
 	struct attempt *at = mon->at;
@@ -184,14 +198,9 @@ static void monitor_publish(struct monitor *mon, const struct source_health *hea
 	if (atomic_load(&at->streaming) && health->head)
 		monitor_lag(mon, health, atomic_load(sends ? &at->sent : &at->passed));
 	if (sends) {
-		int64_t behind_us = (int64_t)(mon->last_lag * 1e6);
-
-		atomic_store(&at->news_at_us, health->server_time.us);
-		atomic_store(&at->news_clear_us, mon->last_lag >= 0 ? health->server_time.us - behind_us : 0);
-		atomic_store(&at->news_head, health->head);
-	}
-	if (sends)
+		monitor_news(mon, health);
 		monitor_exchange(mon, health);
+	}
 	status_lock(st);
 	st->source.connected = true;
 	st->source.last_contact = wall_now();
@@ -512,6 +521,31 @@ static void monitor_last(struct monitor *mon)
 		transport_notes_settle(mon->exchange.notes, LAST_MS);
 }
 
+static void monitor_sample(struct monitor *mon)
+{
+	struct attempt *at = mon->at;
+	struct error ignored = ERROR_INIT; /* the next turn says it */
+	struct source_health health;
+
+	if (!at->src) {
+		pthread_mutex_lock(&at->lock);
+		if (at->heard.head)
+			lag_note(&mon->lag, at->heard.head, at->heard.at);
+		pthread_mutex_unlock(&at->lock);
+		return;
+	}
+	if (!at->src->ops->head || !atomic_load(&at->streaming) ||
+		at->src->ops->head(at->src, &health.head, &health.server_time, &ignored) < 0)
+		return;
+	lag_note(&mon->logged, health.head, health.server_time);
+	if (at->role != ROLE_READER) {
+		lag_note(&mon->lag, health.head, health.server_time);
+		return;
+	}
+	monitor_lag(mon, &health, atomic_load(&at->sent));
+	monitor_news(mon, &health);
+}
+
 static bool monitor_due(const struct monitor *mon, struct mono last)
 {
 	struct attempt *at = mon->at;
@@ -519,6 +553,20 @@ static bool monitor_due(const struct monitor *mon, struct mono last)
 		mon->early_turns < EARLY_TURNS && atomic_load(&at->streaming) && atomic_load(&at->post_done);
 
 	return mono_diff_us(mono_now(), last) >= (early ? EARLY_MS : TURN_MS) * INT64_C(1000);
+}
+
+/* until the next turn, or the end */
+static void monitor_wait(struct monitor *mon, struct mono began)
+{
+	struct mono last = began;
+
+	while (!atomic_load(&mon->at->monitor_stop) && !monitor_due(mon, began)) {
+		poll(NULL, 0, STOP_POLL_MS);
+		if (mono_diff_us(mono_now(), last) < SAMPLE_MS * 1000)
+			continue;
+		last = mono_now();
+		monitor_sample(mon);
+	}
 }
 
 void *monitor_main(void *arg)
@@ -539,8 +587,7 @@ void *monitor_main(void *arg)
 			if (err.class != ERROR_TRANSIENT)
 				attempt_fail(at, "source", &err);
 		}
-		while (!atomic_load(&at->monitor_stop) && !monitor_due(&mon, began))
-			poll(NULL, 0, STOP_POLL_MS);
+		monitor_wait(&mon, began);
 	}
 	monitor_last(&mon);
 	exchange_fini(&mon.exchange);

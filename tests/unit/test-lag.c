@@ -52,6 +52,30 @@ static void bounded_by_samples_of_the_end(void **state)
 					     .head = 30, .server_time = { 104 * S }, .passed = 30 }) == 0);
 }
 
+/* somebody else's writes that never end: what is passed is the end as it was a moment ago */
+static void as_close_as_the_samples_are(void **state)
+{
+	struct lag lag = { 0 };
+
+	for (int64_t ms = 0; ms < 10000; ms += 200) {
+		const uint64_t head = 1000 + (uint64_t)ms;
+		const struct wall now = { 100 * S + ms * 1000 };
+		const struct lag_input in = { .head = head, .server_time = now, .passed = head - 100 };
+
+		if (ms % 1000 || !ms) {
+			lag_note(&lag, head, now);
+			continue;
+		}
+		assert_true(lag_update(&lag, &in) == 0.2);
+	}
+	/* its end stays, and its time goes on: all of it is passed, and all before that moment */
+	lag_note(&lag, 20000, (struct wall){ 120 * S });
+	lag_note(&lag, 20000, (struct wall){ 121 * S });
+	assert_true(
+		lag_update(&lag, &(struct lag_input){
+					 .head = 20001, .server_time = { 122 * S }, .passed = 20000 }) == 1);
+}
+
 /* steady writes: the end is always a little ahead, and what was applied last is the newer bound */
 static void bounded_by_the_last_applied(void **state)
 {
@@ -90,6 +114,7 @@ int main(void)
 		cmocka_unit_test(unknown_before_anything_is_known),
 		cmocka_unit_test(exact_while_the_applier_holds_the_oldest),
 		cmocka_unit_test(bounded_by_samples_of_the_end),
+		cmocka_unit_test(as_close_as_the_samples_are),
 		cmocka_unit_test(bounded_by_the_last_applied),
 		cmocka_unit_test(never_too_low_with_many_samples),
 	};

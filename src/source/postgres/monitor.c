@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The monitor's session: one short query a second, so that it never pins xmin for long; every 30 s a look at the
+ * The monitor's session: short queries, so that it never pins xmin for long; every 30 s a look at the
  * tables. What needs a person soon becomes an alarm; a slot that is lost ends the stream, and so does a lease that is gone
  * (the reader ends the attempt, for another instance may have begun its own).
  */
@@ -189,6 +189,21 @@ int monitor_watch(struct pg_source *src, struct source_health *ret, struct error
 			return -1;
 	}
 	ret->new_tables = src->new_tables;
+	return 0;
+}
+
+int monitor_head(struct pg_source *src, uint64_t *ret_head, struct wall *ret_time, struct error *err)
+{
+	_cleanup_(PQclearp) PGresult *res = NULL;
+
+	if (monitor_open(src, err) < 0 ||
+		pg_exec(src->monitor,
+			"SELECT pg_catalog.pg_current_wal_flush_lsn(), (extract(epoch FROM pg_catalog.clock_timestamp()) * "
+			"1000000)::pg_catalog.int8",
+			&res, err) < 0)
+		return -1;
+	pg_lsn_parse(PQgetvalue(res, 0, 0), ret_head);
+	ret_time->us = strtoll(PQgetvalue(res, 0, 1), NULL, 10);
 	return 0;
 }
 

@@ -129,6 +129,7 @@ int columns_describe(
 	PGconn *conn, const struct relation_spec *spec, struct relation **ret, struct error *err);
 
 int monitor_watch(struct pg_source *src, struct source_health *ret, struct error *err);
+int monitor_head(struct pg_source *src, uint64_t *ret_head, struct wall *ret_time, struct error *err);
 int monitor_barrier(struct pg_source *src, uint64_t *ret_major, struct error *err);
 
 static inline struct pg_peer source_peer(const struct context *ctx)

@@ -390,6 +390,11 @@ static int source_watch(struct source *base, struct source_health *ret, struct e
 	return monitor_watch(source_of(base), ret, err);
 }
 
+static int source_head(struct source *base, uint64_t *ret_head, struct wall *ret_time, struct error *err)
+{
+	return monitor_head(source_of(base), ret_head, ret_time, err);
+}
+
 static int source_barrier(struct source *base, uint64_t *ret_major, struct error *err)
 {
 	return monitor_barrier(source_of(base), ret_major, err);
@@ -415,6 +420,7 @@ static const struct source_ops postgres_ops = {
 	.read = source_read,
 	.confirm = source_confirm,
 	.watch = source_watch,
+	.head = source_head,
 	.barrier = source_barrier,
 	.free = source_free_postgres,
 };
