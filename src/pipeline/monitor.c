@@ -535,7 +535,7 @@ static void monitor_sample(struct monitor *mon)
 		return;
 	}
 	if (!at->src->ops->head || !atomic_load(&at->streaming) ||
-		at->src->ops->head(at->src, &health.head, &health.server_time, &ignored) < 0)
+		at->src->ops->head(at->src, &health.head, &health.server_time, &ignored) != 0)
 		return;
 	lag_note(&mon->logged, health.head, health.server_time);
 	if (at->role != ROLE_READER) {

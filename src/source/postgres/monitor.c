@@ -196,11 +196,12 @@ int monitor_head(struct pg_source *src, uint64_t *ret_head, struct wall *ret_tim
 {
 	_cleanup_(PQclearp) PGresult *res = NULL;
 
-	if (monitor_open(src, err) < 0 ||
-		pg_exec(src->monitor,
-			"SELECT pg_catalog.pg_current_wal_flush_lsn(), (extract(epoch FROM pg_catalog.clock_timestamp()) * "
-			"1000000)::pg_catalog.int8",
-			&res, err) < 0)
+	if (!src->monitor || PQstatus(src->monitor) != CONNECTION_OK)
+		return SOURCE_IDLE;
+	if (pg_exec(src->monitor,
+		    "SELECT pg_catalog.pg_current_wal_flush_lsn(), (extract(epoch FROM pg_catalog.clock_timestamp()) * "
+		    "1000000)::pg_catalog.int8",
+		    &res, err) < 0)
 		return -1;
 	pg_lsn_parse(PQgetvalue(res, 0, 0), ret_head);
 	ret_time->us = strtoll(PQgetvalue(res, 0, 1), NULL, 10);

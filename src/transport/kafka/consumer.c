@@ -38,6 +38,7 @@
 #define HASTEN_MS      5
 #define HASTEN_WAIT_MS 200 /* for an answer that nobody needs */
 #define BEATS_MS       200
+#define BUSY_MESSAGES  10 /* between two heartbeats */
 #define NOTHING	       1
 #define REST_MS	       3000
 
@@ -125,6 +126,7 @@ static void beat_reached(struct consumer *c, struct feed *feed)
 static int consumer_beats(struct consumer *c, struct error *err)
 {
 	struct mono now;
+	bool busy;
 	int r = 0;
 
 	if (!c->fill.frames)
@@ -139,7 +141,10 @@ static int consumer_beats(struct consumer *c, struct error *err)
 		r = beats_poll(&c->beats, err);
 	if (r != 0)
 		return r < 0 ? r : 0; /* the reader has not made it yet */
-	group_heard(c);
+	/* whoever asks is answered behind its own fetch: that of the rows' client waits for half a second where none come */
+	busy = c->polled - c->polled_heard >= BUSY_MESSAGES;
+	c->polled_heard = c->polled;
+	group_heard(c, busy ? c->rk : c->beats.rk);
 	for (struct feed *feed = c->feeds; feed; feed = feed->next_feed)
 		beat_reached(c, feed);
 	return 0;

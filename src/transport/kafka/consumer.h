@@ -55,7 +55,7 @@ struct consumer {
 	/* ring of batches handed out, oldest first */
 	struct handed *handed;
 	uint32_t handed_from, n_handed, cap_handed;
-	uint64_t polled; /* messages */
+	uint64_t polled, polled_heard; /* messages; until the last heartbeat */
 	size_t most_waiting;
 	struct mono last_hasten;
 	struct mono last_chores, last_commit, last_look;
@@ -82,8 +82,8 @@ struct feed *group_feed(const struct consumer *c, const char *topic, int32_t id)
 void group_handed(struct consumer *c, const struct batch *batch);
 void group_acked(struct consumer *c, uint64_t seq);
 /** group_heard() - the newest heartbeat is due in every partition of ours that has not had it, once its end of now is reached.
- * Blocks: a round trip. */
-void group_heard(struct consumer *c);
+ * rk: the client that asks for that end. Blocks: a round trip, behind what the client has asked its brokers before. */
+void group_heard(struct consumer *c, rd_kafka_t *rk);
 /** group_seek_topics() - layout tables: looks for new topics while there are fewer than the reader says. */
 void group_seek_topics(struct consumer *c);
 /** group_chores() - once a second at most: tells the group how far we are, and the status how far behind. */

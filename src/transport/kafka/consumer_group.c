@@ -407,7 +407,7 @@ int group_drop(struct consumer *c, const struct partition *partition, struct err
 	return 0;
 }
 
-void group_heard(struct consumer *c)
+void group_heard(struct consumer *c, rd_kafka_t *rk)
 {
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
 	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
@@ -418,8 +418,7 @@ void group_heard(struct consumer *c)
 				->offset = RD_KAFKA_OFFSET_END;
 	}
 	if (list->cnt)
-		/* the rows' client would ask behind its own fetch, which waits for half a second at the end of the log */
-		code = rd_kafka_offsets_for_times(c->beats.rk, list, HEARD_WAIT_MS);
+		code = rd_kafka_offsets_for_times(rk, list, HEARD_WAIT_MS);
 	for (int i = 0; !code && i < list->cnt; i++) {
 		const rd_kafka_topic_partition_t *end = &list->elems[i];
 		struct feed *feed = group_feed(c, end->topic, end->partition);
