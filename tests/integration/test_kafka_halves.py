@@ -127,11 +127,11 @@ def test_ready_whatever_others_write(blue, green, halves, make, way):
     else:
         if way == "tables":  # what several appliers know of each other goes through the target
             config["cutover"] = {"max_lag": "2s"}
-            halves("applier", config, kafka={"layout": way}).start()
-        halves("reader", config, kafka={"layout": way}).start()
-        s = halves("applier", config, kafka={"layout": way}).start()
+            halves("applier", config, kafka={"layout": way, "partitions": 2}).start()
+        halves("reader", config, kafka={"layout": way, "partitions": 2}).start()
+        s = halves("applier", config, kafka={"layout": way, "partitions": 2}).start()
     s.wait_synced()
-    s.wait_status(lambda st: st["ready"]["ready"], "ready", 30)
+    s.wait_status(lambda st: st["ready"]["ready"] and st["state"]["name"] == "running", "ready", 30)
     seen = []
     for i in range(40):
         for _ in range(12):

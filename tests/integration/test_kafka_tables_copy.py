@@ -76,7 +76,7 @@ def test_a_foreign_key_waits_for_the_partition_that_lags(blue, green, halves, ow
     reader.until_synced()
     blue.sql("insert into parent select g, 1, repeat('x', 2000) from generate_series(1001, 4000) g", CHILDREN.format(3901, 4000))
     reader.start()
-    slower.start(env=slow({"pipeline.applier.apply": 4000}, 2))
+    slower.start(env=slow({"pipeline.applier.apply": 3000}, 6))
     faster.start()
     wait_applied(slower, faster)
     slower.wait_synced()
