@@ -20,7 +20,8 @@
 
 struct source;
 
-#define SOURCE_IDLE    1 /* read: nothing came within the time, or the wake fd was written */
+#define SOURCE_IDLE                                                                                          \
+	1 /* read: nothing came within the time, or the wake fd was written; head: not connected */
 #define SOURCE_STANDBY 2 /* connect: another instance holds the lease */
 #define SOURCE_FRESH   3 /* prepare: nothing exists yet, a snapshot has to be taken first */
 
@@ -81,8 +82,8 @@ struct source_ops {
 	 * Thread: the monitor's. Blocks: up to 5 s. Return: 0, negative (TRANSIENT mostly). */
 	int (*watch)(struct source *src, struct source_health *ret, struct error *err);
 	/** head() - the source's end and its clock, as watch() tells them, and nothing else. NULL: nobody needs them more often than
-	 * watch() is called. Thread: the monitor's. Blocks: up to 5 s. Return: 0; SOURCE_IDLE: there is no connection, which is
-	 * watch()'s to open; negative (TRANSIENT). */
+	 * watch() is called. Thread: the monitor's. Blocks: up to 5 s. Return: 0; SOURCE_IDLE: connecting is watch()'s business;
+	 * negative (TRANSIENT). */
 	int (*head)(struct source *src, uint64_t *ret_head, struct wall *ret_time, struct error *err);
 	/** barrier() - writes a marker at the source, committed durably there; *ret_major: the stream has passed it once
 	 * a transaction with position.major >= it is applied. Works without connect(), too, and sets identity then. Thread: the

@@ -324,10 +324,9 @@ static bool applier_is_full(const struct applier *ap)
 static int applier_receive(struct applier *ap, int timeout_ms, struct error *err)
 {
 	struct attempt *at = ap->at;
-	struct mono until;
-
 	/* what comes slowly and never ends, heartbeats say, must not keep what has come already from its turn */
-	until = mono_add_ms(mono_now(), RECV_TIMEOUT_MS);
+	struct mono until = mono_add_ms(mono_now(), RECV_TIMEOUT_MS);
+
 	ap->pending_bytes = 0;
 	for (const struct lane *lane = ap->lanes; lane; lane = lane->next) {
 		if (lane->pending.has_end || applier_splits(ap, lane))

@@ -19,18 +19,23 @@ static struct pg_source *source_of(struct lookup *look)
 	return (struct pg_source *)(void *)((uint8_t *)look - offsetof(struct pg_source, lookup));
 }
 
-static int lookup_open(struct pg_source *src, uint64_t xid, struct error *err)
+static int lookup_open(struct pg_source *src, struct error *err)
 {
 	if (SLUICE_FAULT_POINT("source.pg.lookup"))
 		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point source.pg.lookup");
 	if (src->lookup_conn && PQstatus(src->lookup_conn) == CONNECTION_OK)
-		return visible_wait(src, src->lookup_conn, xid, err);
+		return 0;
 	PQfinish(src->lookup_conn);
 	src->lookup_conn = NULL;
-	if (source_pg_connect(src->base.ctx, PG_SOURCE, "lookup", &src->lookup_conn, err) < 0 ||
-		pg_exec(src->lookup_conn, "SET statement_timeout = '5s'", NULL, err) < 0)
+	if (source_pg_connect(src->base.ctx, PG_SOURCE, "lookup", &src->lookup_conn, err) < 0)
 		return -1;
-	return visible_wait(src, src->lookup_conn, xid, err);
+	return pg_exec(src->lookup_conn, "SET statement_timeout = '5s'", NULL, err);
+}
+
+/* a session that answers from behind the transaction */
+static int lookup_begin(struct pg_source *src, uint64_t xid, struct error *err)
+{
+	return lookup_open(src, err) < 0 ? -1 : visible_wait(src, src->lookup_conn, xid, err);
 }
 
 /* the key that Debezium's users expect is the primary key, also where the whole row identifies a change */
@@ -52,7 +57,7 @@ static int lookup_shape(struct lookup *look, const struct relation *rel, uint64_
 	_cleanup_(PQclearp) PGresult *res = NULL;
 
 	*ret = (struct lookup_shape){ .key = arena_alloc(arena, rel->n_columns * sizeof(bool) + 1) };
-	if (lookup_open(src, xid, err) < 0)
+	if (lookup_begin(src, xid, err) < 0)
 		return -1;
 	if (pg_execf(src->lookup_conn, &res, err,
 		    "WITH member (oid) AS (SELECT %u::pg_catalog.oid UNION SELECT relid FROM pg_catalog.pg_partition_tree(%u)) "
@@ -135,7 +140,7 @@ static int lookup_complete(struct lookup *look, const struct relation *rel, uint
 	const char **params = arena_alloc(arena, (rel->n_keys + 1) * sizeof(*params));
 	uint32_t n = complete_sql(rel, row, arena, params, &sql);
 
-	if (lookup_open(src, xid, err) < 0 ||
+	if (lookup_begin(src, xid, err) < 0 ||
 		pg_exec_params(src->lookup_conn, buf_str(&sql), (int)n, params, &res, err) < 0)
 		return error_where(err, "read a row of %s.%s", rel->schema, rel->name);
 	if (PQntuples(res) != 1)

@@ -141,20 +141,28 @@ static int tables_alarms(struct pg_source *src, struct error *err)
 	return 0;
 }
 
+#define HEAD_AND_CLOCK                                                                                       \
+	"pg_catalog.pg_current_wal_flush_lsn(), (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8"
+
+static void take_head(const PGresult *res, uint64_t *ret_head, struct wall *ret_time)
+{
+	pg_lsn_parse(PQgetvalue(res, 0, 0), ret_head);
+	ret_time->us = strtoll(PQgetvalue(res, 0, 1), NULL, 10);
+}
+
 /* head, clock, prepared transactions, and whether our other session still holds the lease */
 static int read_health(struct pg_source *src, struct source_health *ret, struct error *err)
 {
 	_cleanup_(PQclearp) PGresult *res = NULL;
 
 	if (pg_execf(src->monitor, &res, err,
-		    "SELECT pg_catalog.pg_current_wal_flush_lsn(), (extract(epoch FROM pg_catalog.clock_timestamp()) * "
-		    "1000000)::pg_catalog.int8, (SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_xacts WHERE database = "
+		    "SELECT " HEAD_AND_CLOCK
+		    ", (SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_xacts WHERE database = "
 		    "pg_catalog.current_database()), EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND "
 		    "granted AND pid = %d AND objsubid = 1 AND classid::pg_catalog.int8 << 32 | objid::pg_catalog.int8 = %lld)",
 		    src->lease_pid, (long long)src->lease_key) < 0)
 		return -1;
-	pg_lsn_parse(PQgetvalue(res, 0, 0), &ret->head);
-	ret->server_time.us = strtoll(PQgetvalue(res, 0, 1), NULL, 10);
+	take_head(res, &ret->head, &ret->server_time);
 	ret->prepared_transactions = strtoll(PQgetvalue(res, 0, 2), NULL, 10);
 	if (src->lease_pid && *PQgetvalue(res, 0, 3) != 't') {
 		atomic_store(&src->lease_lost, true);
@@ -198,13 +206,9 @@ int monitor_head(struct pg_source *src, uint64_t *ret_head, struct wall *ret_tim
 
 	if (!src->monitor || PQstatus(src->monitor) != CONNECTION_OK)
 		return SOURCE_IDLE;
-	if (pg_exec(src->monitor,
-		    "SELECT pg_catalog.pg_current_wal_flush_lsn(), (extract(epoch FROM pg_catalog.clock_timestamp()) * "
-		    "1000000)::pg_catalog.int8",
-		    &res, err) < 0)
+	if (pg_exec(src->monitor, "SELECT " HEAD_AND_CLOCK, &res, err) < 0)
 		return -1;
-	pg_lsn_parse(PQgetvalue(res, 0, 0), ret_head);
-	ret_time->us = strtoll(PQgetvalue(res, 0, 1), NULL, 10);
+	take_head(res, ret_head, ret_time);
 	return 0;
 }
 
