@@ -77,6 +77,9 @@ def test_K05_leaders_die_one_after_the_other(blue, green, halves, brokers, numbe
         gone.start()
     assert_same(blue, green)
     assert reader.stop() == 0 and applier.stop() == 0
+    # the cluster is for the next test, too: whole, with the group's own topic
+    for topic in (changes, "__consumer_offsets"):
+        brokers.wait_in_sync(topic, 3)
 
 
 def test_K06_nothing_is_confirmed_while_replicas_are_missing(blue, green, halves, brokers, number):
