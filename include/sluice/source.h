@@ -20,8 +20,7 @@
 
 struct source;
 
-#define SOURCE_IDLE                                                                                          \
-	1 /* read: nothing came within the time, or the wake fd was written; head: not connected */
+#define SOURCE_IDLE    1 /* read: nothing came in time, or the wake fd was written; head: not connected */
 #define SOURCE_STANDBY 2 /* connect: another instance holds the lease */
 #define SOURCE_FRESH   3 /* prepare: nothing exists yet, a snapshot has to be taken first */
 

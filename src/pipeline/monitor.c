@@ -537,11 +537,11 @@ static void monitor_sample(struct monitor *mon)
 	if (!at->src->ops->head || !atomic_load(&at->streaming) ||
 		at->src->ops->head(at->src, &health.head, &health.server_time, &ignored) != 0)
 		return;
-	lag_note(&mon->logged, health.head, health.server_time);
 	if (at->role != ROLE_READER) {
 		lag_note(&mon->lag, health.head, health.server_time);
 		return;
 	}
+	lag_note(&mon->logged, health.head, health.server_time);
 	monitor_lag(mon, &health, atomic_load(&at->sent));
 	monitor_news(mon, &health);
 }

@@ -6,7 +6,8 @@
 /*
  * The PostgreSQL source, split over source.c (connect, prepare), timeline.c (is it the history we know), catalog.c and
  * publication.c (the tables), columns.c (their columns), slot.c, stream.c (the walsender session), decode.c (messages to
- * records), lookup.c (what these do not say), visible.c (is the answer not older than they are), errors.c (what an end of the stream means), monitor.c (health, barrier), check.c (findings).
+ * records), lookup.c (what these do not say), visible.c (is the answer not older than they are), errors.c (what an end of the
+ * stream means), monitor.c (health, barrier), check.c (findings).
  */
 
 #include <sluice/check.h>
