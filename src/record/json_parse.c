@@ -12,6 +12,8 @@
 
 #include "json_read.h"
 
+#define END_BYTES 128u /* what follows source and transaction: op and three times */
+
 /* the four digits behind "\u"; < 0 = there are none */
 static int escaped(const uint8_t *s, const uint8_t *end)
 {
@@ -45,6 +47,25 @@ static bool has_lone_half(const void *text, size_t len)
 	return false;
 }
 
+unsigned read_end(const struct message *msg)
+{
+	const char op[] = { ',', '"', 'o', 'p', '"', ':' };
+	const char *end = (const char *)msg->value + msg->value_len, *s = end;
+	const char *from = msg->value_len > END_BYTES ? end - END_BYTES : (const char *)msg->value;
+	unsigned closed;
+
+	while (s > from && s[-1] == '}')
+		s--;
+	closed = (unsigned)(end - s);
+	for (; s - from >= (ptrdiff_t)sizeof(op); s--) {
+		if (s[-1] == '}' || s[-1] == '{' || s[-1] == '[')
+			return 0;
+		if (s[-1] == ':' && !memcmp(s - sizeof(op), op, sizeof(op)))
+			return closed;
+	}
+	return 0;
+}
+
 int read_parse(const struct message *msg, const char *what, const void *text, size_t len,
 	const yajl_callbacks *with, void *ctx, struct error *err)
 {
@@ -55,8 +76,12 @@ int read_parse(const struct message *msg, const char *what, const void *text, si
 		abort();
 	*err = ERROR_INIT;
 	status = yajl_parse(handle, text, len);
-	if (status == yajl_status_ok)
+	if (status == yajl_status_client_canceled && err->class == ERROR_NONE) {
+		status = yajl_status_ok;
+		len = yajl_get_bytes_consumed(handle);
+	} else if (status == yajl_status_ok) {
 		status = yajl_complete_parse(handle);
+	}
 	yajl_free(handle);
 	if (status == yajl_status_ok && !has_lone_half(text, len))
 		return 0;

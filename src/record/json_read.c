@@ -5,8 +5,9 @@
  * The reading half of the JSON codec: yajl's events go straight into the record, there is no tree. Where the event
  * belongs follows from the depth and the keys above it: the envelope's members, perhaps inside "payload"; a row's
  * columns; inside a column a struct or an array. Schemas, source and transaction are skipped: what they say of a record of
- * ours, its stamp says too. Bytes come from outside: every length, depth and form is checked, and what is wrong is
- * a DATA error with the offset and the column.
+ * ours, its stamp says too. They are most of a message, so behind a row they are not even parsed, where the message ends as ours
+ * do and so is whole. Bytes come from outside: every length, depth and form is checked, and what is wrong is a DATA error with
+ * the offset and the column.
  */
 
 #include <inttypes.h>
@@ -41,6 +42,7 @@ struct reading {
 	struct error *err;
 	unsigned depth;	    /* open maps and arrays */
 	unsigned base;	    /* depth of the envelope's members */
+	unsigned end;	    /* of a row: read_end() */
 	unsigned skip;	    /* > 0: everything until this depth is closed means nothing */
 	enum member member; /* of the envelope, that is open or comes next */
 	char key[KEY_BYTES]; /* of the envelope or of a struct, the last one; "" = too long to be one of ours */
@@ -59,6 +61,7 @@ struct reading {
 	bool loose; /* it is in no transaction */
 	const uint8_t *content;
 	uint32_t content_len;
+	bool before, after; /* have been met */
 };
 
 static int broken(struct reading *rd, const char *what)
@@ -405,30 +408,39 @@ static int column_key(struct reading *rd, const char *s, size_t len)
 	return broken(rd, "a column that the relation does not have");
 }
 
-static void envelope_key(struct reading *rd)
+#define NAME(text) text, sizeof(text) - 1
+
+/* Return: 0 = nothing that counts follows, see read_parse() */
+static int envelope_key(struct reading *rd, size_t len)
 {
 	static const struct {
 		const char *name;
+		size_t len;
 		enum member member;
 	} members[] = {
-		{ "before", MEMBER_BEFORE },
-		{ "after", MEMBER_AFTER },
-		{ "message", MEMBER_MESSAGE },
-		{ "mark", MEMBER_MARK },
-		{ "content", MEMBER_CONTENT },
-		{ "source", MEMBER_SOURCE },
-		{ "transaction", MEMBER_OTHER },
-		{ "op", MEMBER_OTHER },
+		{ NAME("before"), MEMBER_BEFORE },
+		{ NAME("after"), MEMBER_AFTER },
+		{ NAME("source"), MEMBER_SOURCE },
+		{ NAME("message"), MEMBER_MESSAGE },
+		{ NAME("mark"), MEMBER_MARK },
+		{ NAME("content"), MEMBER_CONTENT },
+		{ NAME("transaction"), MEMBER_OTHER },
+		{ NAME("op"), MEMBER_OTHER },
 	};
 
 	rd->member = MEMBER_NUMBER;
 	for (size_t i = 0; i < sizeof(members) / sizeof(*members); i++) {
-		if (strcmp(members[i].name, rd->key) == 0)
+		if (members[i].len == len && !memcmp(members[i].name, rd->key, len)) {
 			rd->member = members[i].member;
+			break;
+		}
 	}
+	rd->before = rd->before || rd->member == MEMBER_BEFORE;
+	rd->after = rd->after || rd->member == MEMBER_AFTER;
 	/* {"schema":…,"payload":…}: what is in payload is the envelope */
 	if (rd->base == 1 && !strcmp(rd->key, "payload"))
 		rd->base = 2;
+	return !(rd->member == MEMBER_SOURCE && rd->before && rd->after && rd->end == rd->base);
 }
 
 static int on_key(void *ctx, const unsigned char *s, size_t len)
@@ -444,9 +456,7 @@ static int on_key(void *ctx, const unsigned char *s, size_t len)
 		memcpy(rd->key, s, len);
 		rd->key[len] = 0;
 	}
-	if (rd->depth == rd->base)
-		envelope_key(rd);
-	return 1;
+	return rd->depth != rd->base || envelope_key(rd, len);
 }
 
 static const yajl_callbacks callbacks = {
@@ -550,8 +560,10 @@ int json_read(struct codec *codec, const struct message *msg, struct batch *batc
 	if (is_row(rec) && !rec->rel)
 		return error_set(err, ERROR_DATA, "JSON-VALUE",
 			"offset %" PRId64 ": a row without a relation", msg->offset);
-	if (msg->value)
+	if (msg->value) {
+		rd.end = is_row(rec) ? read_end(msg) : 0;
 		r = read_parse(msg, "the value", msg->value, msg->value_len, &callbacks, &rd, err);
+	}
 	if (r == 0)
 		r = finish(&rd);
 	if (r == 0)

@@ -55,6 +55,14 @@ extern const uint8_t read_doubtful[1];
 
 /** read_exact() - puts what the header says over the record's values; fills a TRUNCATE. Return: 0, negative (DATA). */
 int read_exact(const struct message *msg, struct batch *batch, struct record *rec, struct error *err);
-/** read_parse() - runs yajl over a text. Return: 0, negative (DATA "JSON-FORMAT" with msg's offset and what). */
+/**
+ * read_parse() - runs yajl over a text, or as much of it as counts: a callback that returns 0 and leaves err alone has what it wants.
+ * Return: 0, negative (DATA "JSON-FORMAT" with msg's offset and what).
+ */
 int read_parse(const struct message *msg, const char *what, const void *text, size_t len,
 	const yajl_callbacks *callbacks, void *ctx, struct error *err);
+/**
+ * read_end() - does the text end as the writer ends a row's, `,"op":"…"`, members without braces, and the braces of what is open? One
+ * that does and that has come to its source is not cut off: whatever is behind has to end with it. Pure. Return: how many braces, 0 = no.
+ */
+unsigned read_end(const struct message *msg);

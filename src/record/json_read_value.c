@@ -245,6 +245,21 @@ static void civil(int64_t days, int64_t *ret_year, unsigned *ret_month, unsigned
 	*ret_year = (int64_t)yoe + era * 400 + (*ret_month <= 2);
 }
 
+/* at least `width` digits; n is not negative */
+static void put_padded(int64_t n, unsigned width, struct buf *out)
+{
+	char digits[20];
+	unsigned at = sizeof(digits);
+
+	do {
+		digits[--at] = (char)('0' + n % 10);
+		n /= 10;
+	} while (n);
+	while (sizeof(digits) - at < width)
+		digits[--at] = '0';
+	buf_put(out, digits + at, sizeof(digits) - at);
+}
+
 /* the date without its era; *ret_bc: " BC" belongs behind everything */
 static void put_date(int64_t days, bool *ret_bc, struct buf *out)
 {
@@ -255,7 +270,11 @@ static void put_date(int64_t days, bool *ret_bc, struct buf *out)
 	*ret_bc = year <= 0;
 	if (year <= 0)
 		year = 1 - year;
-	buf_printf(out, "%04lld-%02u-%02u", (long long)year, month, day);
+	put_padded(year, 4, out);
+	buf_putc(out, '-');
+	put_padded(month, 2, out);
+	buf_putc(out, '-');
+	put_padded(day, 2, out);
 }
 
 static void put_clock(int64_t us, struct buf *out)
@@ -263,10 +282,15 @@ static void put_clock(int64_t us, struct buf *out)
 	int64_t s = us / 1000000;
 	unsigned fraction = (unsigned)(us % 1000000);
 
-	buf_printf(out, "%02d:%02d:%02d", (int)(s / 3600), (int)(s / 60 % 60), (int)(s % 60));
+	put_padded(s / 3600, 2, out);
+	buf_putc(out, ':');
+	put_padded(s / 60 % 60, 2, out);
+	buf_putc(out, ':');
+	put_padded(s % 60, 2, out);
 	if (!fraction)
 		return;
-	buf_printf(out, ".%06u", fraction);
+	buf_putc(out, '.');
+	put_padded(fraction, 6, out);
 	while (out->data[out->len - 1] == '0')
 		out->len--;
 }
@@ -306,11 +330,12 @@ static bool put_zoned_timestamp(struct read_text text, struct buf *out)
 	if (!tee || tee - p < 10 || end - tee < 10 || end[-1] != 'Z')
 		return false;
 	digits = p + (negative || *p == '+');
-	if (!read_i64((struct read_text){ digits, (size_t)(tee - 6 - digits) }, &year) || tee[-6] != '-')
+	if (!read_i64((struct read_text){ digits, (size_t)(tee - 6 - digits) }, &year) || year < 0 ||
+		tee[-6] != '-')
 		return false;
 	if (negative || !year)
 		year = negative ? year + 1 : 1;
-	buf_printf(out, "%04lld", (long long)year);
+	put_padded(year, 4, out);
 	buf_put(out, tee - 6, 6);
 	buf_putc(out, ' ');
 	time_len = (size_t)(end - 1 - (tee + 1));

@@ -176,6 +176,8 @@ static void damage_is_refused(void **state)
 		{ 1114, "99999999999999999999" },
 		{ 1184, "\"T\"" },
 		{ 1184, "\"\"" },
+		{ 1184, "\"+-005-01-01T00:00:00Z\"" },
+		{ 25, "\"half of a pair: \\ud800\"" },
 		{ 600, "{\"x\":1}" },
 		{ 1007, "[\"x\"]" },
 		{ 1007, "[[1]]" },
@@ -249,6 +251,32 @@ static void truncated_messages_are_refused(void **state)
 	stop(&f);
 }
 
+/* what is behind a row is not looked at, but for whether it is there: also where a column has a member's name */
+static void cut_off_behind_the_row(void **state)
+{
+	static const char *const values[] = {
+		"{\"before\":null,\"after\":{\"id\":1,\"op\":\"x\"},\"source\":{\"lsn\":5,\"sequence\":\"[\\\"1\\\",null]\"},"
+		"\"transaction\":{\"id\":\"7:5\"},\"op\":\"c\",\"ts_ms\":1,\"ts_us\":1000,\"ts_ns\":1000000}",
+		"{\"schema\":{\"type\":\"struct\"},\"payload\":{\"before\":null,\"after\":{\"id\":1,\"op\":\"x\"},"
+		"\"source\":{\"lsn\":5},\"op\":\"c\",\"ts_ms\":1}}",
+	};
+	const struct column columns[] = { { "id", 23, -1, true }, { "op", 25, -1, false } };
+	struct fixture f;
+
+	start(&f, 25, -1);
+	relation_unref(f.rel);
+	f.rel = relation_new(&(struct relation_spec){ 1, "public", "t", IDENTITY_DEFAULT, 2, columns });
+	for (size_t i = 0; i < sizeof(values) / sizeof(*values); i++) {
+		assert_int_equal(decode(&f, RECORD_INSERT, values[i], strlen(values[i]), NULL), 0);
+		assert_value(&f.rec->after[1], "x");
+		for (size_t len = 0; len < strlen(values[i]); len++) {
+			assert_true(decode(&f, RECORD_INSERT, values[i], len, NULL) < 0);
+			assert_int_equal(f.err.class, ERROR_DATA);
+		}
+	}
+	stop(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -257,6 +285,7 @@ int main(void)
 		cmocka_unit_test(damage_is_refused),
 		cmocka_unit_test(depth_is_bounded),
 		cmocka_unit_test(truncated_messages_are_refused),
+		cmocka_unit_test(cut_off_behind_the_row),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
