@@ -51,7 +51,7 @@ static void test_first_in_first_out(void **state)
 {
 	struct outbox box;
 
-	outbox_init(&box, 1024 * 1024);
+	outbox_init(&box, 1024 * 1024, 1);
 	assert_true(outbox_is_empty(&box));
 	put(&box, "k1", "v1");
 	put(&box, "k2", NULL);
@@ -67,22 +67,27 @@ static void test_first_in_first_out(void **state)
 	outbox_fini(&box);
 }
 
-static void test_no_more_than_a_request(void **state)
+/* returns how many bytes of values it has taken */
+static size_t put_until_full(struct outbox *box)
 {
 	static char value[20001];
-	struct outbox box;
 	size_t bytes = 0;
 
 	memset(value, 'x', sizeof(value) - 1);
-	outbox_init(&box, 1024 * 1024);
-	while (outbox_takes(&box, sizeof(value) - 1)) {
-		put(&box, NULL, value);
-		bytes += sizeof(value) - 1;
-	}
-	assert_in_range(bytes, 800000, 900000);
+	for (; outbox_takes(box, sizeof(value) - 1); bytes += sizeof(value) - 1)
+		put(box, NULL, value);
+	return bytes;
+}
+
+static void test_no_more_than_a_request(void **state)
+{
+	struct outbox box;
+
+	outbox_init(&box, 1024 * 1024, 1);
+	assert_in_range(put_until_full(&box), 800000, 900000);
 	assert_true(outbox_takes(&box, 1));
 	outbox_fini(&box);
-	outbox_init(&box, 1024 * 1024);
+	outbox_init(&box, 1024 * 1024, 1);
 	for (int i = 0; i < 3000; i++)
 		put(&box, "k", NULL);
 	for (int i = 3000; outbox_takes(&box, 1); i++) {
@@ -92,15 +97,30 @@ static void test_no_more_than_a_request(void **state)
 	outbox_fini(&box);
 }
 
+static void test_a_request_for_each_partition(void **state)
+{
+	struct outbox box;
+	int n;
+
+	outbox_init(&box, 1024 * 1024, 4);
+	assert_in_range(put_until_full(&box), 4 * 800000, 4 * 900000);
+	outbox_fini(&box);
+	outbox_init(&box, 1024 * 1024, 4);
+	for (n = 0; outbox_takes(&box, 1); n++)
+		put(&box, "k", NULL);
+	assert_in_range(n, 12000, 20000);
+	outbox_fini(&box);
+}
+
 /* what the client may refuse for its size is refused where its record is known */
 static void test_large_ones_do_not_wait(void **state)
 {
 	struct outbox box;
 
-	outbox_init(&box, 1024 * 1024);
+	outbox_init(&box, 1024 * 1024, 1);
 	assert_true(outbox_takes(&box, 99000));
 	assert_false(outbox_takes(&box, 101000));
-	outbox_init(&box, 10000);
+	outbox_init(&box, 10000, 1);
 	assert_true(outbox_takes(&box, 4000));
 	assert_false(outbox_takes(&box, 6000));
 	outbox_fini(&box);
@@ -111,6 +131,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_first_in_first_out),
 		cmocka_unit_test(test_no_more_than_a_request),
+		cmocka_unit_test(test_a_request_for_each_partition),
 		cmocka_unit_test(test_large_ones_do_not_wait),
 	};
 

@@ -8,7 +8,7 @@
  *
  * Invariants:
  *   1. Messages leave in the order in which they came; while any waits here no other one may be produced.
- *   2. All that waits fits one request, so the client holds two requests at most.
+ *   2. All that waits fits one request for each partition that messages go to, so the client holds two for each at most.
  */
 
 #include <stdlib.h>
@@ -17,23 +17,25 @@
 
 #include "outbox.h"
 
-/* librdkafka's batch.size is 1,000,000: with a header of 70 bytes, and stamps, this stays below it */
+/* of a request: librdkafka's batch.size is 1,000,000: with a header of 70 bytes, and stamps, this stays below it */
 #define OUTBOX_BYTES	((size_t)900 * 1000)
 #define OUTBOX_MESSAGES 4096u
 #define LARGE_BYTES	((int64_t)100 * 1000)
 #define MESSAGE_AROUND	256 /* bytes of stamp and framing, about */
 
-void outbox_init(struct outbox *box, int64_t message_bytes)
+void outbox_init(struct outbox *box, int64_t message_bytes, uint32_t partitions)
 {
 	*box = (struct outbox){
+		.max_bytes = partitions * OUTBOX_BYTES,
+		.max_messages = partitions * OUTBOX_MESSAGES,
 		.large_bytes = (size_t)(message_bytes / 2 < LARGE_BYTES ? message_bytes / 2 : LARGE_BYTES),
 	};
 }
 
 bool outbox_takes(const struct outbox *box, size_t bytes)
 {
-	return bytes < box->large_bytes && box->n < OUTBOX_MESSAGES &&
-	       box->bytes.len + bytes + (size_t)(box->n + 1) * MESSAGE_AROUND < OUTBOX_BYTES;
+	return bytes < box->large_bytes && box->n < box->max_messages &&
+	       box->bytes.len + bytes + (size_t)(box->n + 1) * MESSAGE_AROUND < box->max_bytes;
 }
 
 static void outbox_grow(struct outbox *box)

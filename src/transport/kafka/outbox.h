@@ -20,6 +20,8 @@ struct parcel {
 };
 
 struct outbox {
+	size_t max_bytes;
+	uint32_t max_messages;
 	size_t large_bytes; /* a message of so many goes alone */
 	struct parcel *parcels;
 	size_t *at;	       /* where the key of each is in bytes, its value behind it */
@@ -27,8 +29,8 @@ struct outbox {
 	struct buf bytes;
 };
 
-/** outbox_init() - message_bytes: the largest message that the client takes. */
-void outbox_init(struct outbox *box, int64_t message_bytes);
+/** outbox_init() - message_bytes: the largest message that the client takes. partitions: that messages are spread over. */
+void outbox_init(struct outbox *box, int64_t message_bytes, uint32_t partitions);
 void outbox_fini(struct outbox *box);
 
 static inline bool outbox_is_empty(const struct outbox *box)

@@ -32,6 +32,7 @@
 #define FEW_MESSAGES 256u
 #define FEW_BYTES    ((size_t)256 * 1024)
 #define OUTPUT_BYTES ((size_t)1024 * 1024)
+#define SPREAD	     4 /* partitions that have large requests at the same time, in layout tables */
 
 static struct writer *of(struct transport_writer *t)
 {
@@ -503,8 +504,8 @@ struct transport_writer *transport_kafka_writer_new(const struct context *ctx, i
 	w->base.reader_fd = reader_fd;
 	w->out.ops = &out_ops;
 	w->ctx = ctx;
-	outbox_init(&w->outbox, bytes);
 	w->tables = ctx->cfg->transport.kafka.layout == LAYOUT_TABLES;
+	outbox_init(&w->outbox, bytes, w->tables ? SPREAD : 1);
 	packs_init(&w->packs, ctx->cfg->transport.kafka.format == KAFKA_BINARY, bytes);
 	snprintf(w->root_name, sizeof(w->root_name), w->tables ? "%s.heartbeat" : "%s.changes", prefix);
 	snprintf(w->schemas_name, sizeof(w->schemas_name), "%s.schemas", prefix);
