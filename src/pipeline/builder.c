@@ -92,6 +92,14 @@ static bool must_wait(const struct builder *builder)
 	       builder->ctx.cfg->transport.kafka.layout == LAYOUT_TABLES;
 }
 
+/* The partitions went to another applier while it was at work. That ends no rule of ours: where one was ended, the next transaction
+ * that applies something finds out. Whoever has a partition then looks again. */
+static bool was_interrupted(const struct builder *builder)
+{
+	return builder->result < 0 && !strcmp(builder->err.code, "FENCED") &&
+	       builder->ctx.cfg->transport.type == TRANSPORT_KAFKA;
+}
+
 static void wait_for_rows(struct builder *builder)
 {
 	struct context *ctx = builder->at->ctx;
@@ -114,6 +122,12 @@ static int ended(struct builder *builder, struct error *err)
 	builder->running = false;
 	if (must_wait(builder)) {
 		wait_for_rows(builder);
+		return 0;
+	}
+	if (was_interrupted(builder)) {
+		log_info(at->ctx->log, "snapshot-handed-over", "partitions moved while keys were built",
+			"again_ms=%d", LOOK_MS);
+		look_in(builder, LOOK_MS);
 		return 0;
 	}
 	if (builder->result < 0) {

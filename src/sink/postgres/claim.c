@@ -20,6 +20,7 @@
 #include <sluice/fault.h>
 
 #include "chunks.h"
+#include "load.h"
 #include "sink.h"
 
 #define CLAIM_PATIENCE_MS 10000
@@ -260,6 +261,8 @@ int progress_claim(struct sink_postgres *sink, const struct partition *partition
 	}
 	row->committed = row->current;
 	claim_hold(sink, row, ret->epoch);
+	if (partition && restore_claimed(sink->base.snapshot, err) < 0)
+		return -1;
 	if (!partition)
 		sink->epoch = ret->epoch;
 	if (sink->prepared)

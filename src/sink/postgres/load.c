@@ -72,7 +72,17 @@ int load_begin(struct load *load, PGconn *conn, struct error *err)
 	if (n && (uint32_t)PQntuples(res) == n)
 		return 0;
 	PQclear(PQexec(conn, "ROLLBACK"));
-	return error_set(err, ERROR_TRANSIENT, "FENCED", "another process has taken over this stream");
+	return n ? progress_fenced(err) : progress_nothing(err);
+}
+
+void load_lock_key(const struct load *load, struct buf *sql, const char *what)
+{
+	_cleanup_(buf_freep) struct buf name = BUF_INIT;
+
+	buf_printf(&name, "sluice_%s/%s", load->sink->stream, what);
+	buf_puts(sql, "pg_catalog.hashtextextended(");
+	pg_put_literal(sql, buf_str(&name));
+	buf_puts(sql, ", 0)");
 }
 
 void load_mark(const struct load *load, struct buf *sql, const char *key)

@@ -7,6 +7,7 @@
  * load_writer.c (chunks), load_rows.c (COPY text as INSERTs), restore.c (pg_dump's schema), restore_script.c (its text).
  */
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,7 +19,8 @@
 struct load {
 	struct snapshot_sink base;
 	struct sink_postgres *sink;
-	PGconn *conn; /* tables, sequences; opened when first needed */
+	PGconn *conn;	    /* tables, sequences; opened when first needed */
+	atomic_bool locked; /* the schema, by conn */
 };
 
 /* snapshot_table.target */
@@ -36,6 +38,8 @@ int load_session(struct load *load, PGconn **conn, struct error *err);
 int load_exec(struct load *load, PGconn *conn, const char *sql, PGresult **ret, struct error *err);
 /** load_begin() - BEGIN with our progress rows held FOR KEY SHARE; TRANSIENT "FENCED" when the epoch is another's. */
 int load_begin(struct load *load, PGconn *conn, struct error *err);
+/** load_lock_key() - appends the key of the stream's advisory lock on what, an expression. */
+void load_lock_key(const struct load *load, struct buf *sql, const char *what);
 /** load_mark() - appends the statement that stores a state key with the transaction it stands in. */
 void load_mark(const struct load *load, struct buf *sql, const char *key);
 
@@ -89,8 +93,13 @@ bool script_has(const struct script_item *item, const char *text);
  * ours are left out. */
 void script_put_pre(struct buf *sql, const struct script_item *item);
 
+#define POST_DONE "snapshot/post" /* state key: all that "post-data" stands for is there */
+
 int restore_schema(
 	struct snapshot_sink *base, const char *section, const struct buf *dump, struct error *err);
+/** restore_claimed() - a progress row was claimed: if we hold the lock on the schema, those who wait for it see that we live.
+ * Thread: any. Return: 0, negative. */
+int restore_claimed(struct snapshot_sink *base, struct error *err);
 
 /* statements run by several sessions at once */
 struct task {

@@ -71,20 +71,43 @@ static void wait_changed(struct tasks *tasks)
 	pthread_cond_timedwait(&tasks->changed, &tasks->lock, &until);
 }
 
+/* Whoever lost the lock on the schema may still be at work, so several appliers may come to one task: one runs it, the others
+ * wait for its end and find its mark, or the one of all that remains at the end. Return: 1 = it was done, 0 = ours, negative */
+static int task_begin(struct load *load, PGconn *conn, const struct task *task, struct error *err)
+{
+	_cleanup_(buf_freep) struct buf sql = BUF_INIT;
+	_cleanup_(PQclearp) PGresult *res = NULL;
+
+	if (load_begin(load, conn, err) < 0)
+		return -1;
+	if (!*task->mark)
+		return 0;
+	buf_puts(&sql, "SELECT pg_catalog.pg_advisory_xact_lock(");
+	load_lock_key(load, &sql, task->mark);
+	buf_puts(&sql, "); SELECT FROM sluice.migration WHERE stream = ");
+	pg_put_literal(&sql, load->sink->stream);
+	buf_printf(&sql, " AND key IN ('%s', '" POST_DONE "')", task->mark);
+	if (load_exec(load, conn, buf_str(&sql), &res, err) < 0)
+		return -1;
+	return PQntuples(res) > 0;
+}
+
 static int run_once(
 	struct load *load, PGconn *conn, const struct task *task, bool only_mark, struct error *err)
 {
 	_cleanup_(buf_freep) struct buf sql = BUF_INIT;
-	int r;
+	int r = task_begin(load, conn, task, err);
 
-	if (load_begin(load, conn, err) < 0)
-		return -1;
-	if (!only_mark)
-		buf_put(&sql, task->sql, task->len);
-	if (*task->mark)
-		load_mark(load, &sql, task->mark);
-	buf_puts(&sql, "; COMMIT");
-	r = load_exec(load, conn, buf_str(&sql), NULL, err);
+	if (r > 0)
+		return load_exec(load, conn, "ROLLBACK", NULL, err);
+	if (r == 0) {
+		if (!only_mark)
+			buf_put(&sql, task->sql, task->len);
+		if (*task->mark)
+			load_mark(load, &sql, task->mark);
+		buf_puts(&sql, "; COMMIT");
+		r = load_exec(load, conn, buf_str(&sql), NULL, err);
+	}
 	if (r < 0 && strcmp(err->code, "STOPPED") != 0 && PQstatus(conn) == CONNECTION_OK)
 		PQclear(PQexec(conn, "ROLLBACK"));
 	return r;

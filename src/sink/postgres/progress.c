@@ -161,6 +161,11 @@ int progress_fenced(struct error *err)
 	return error_set(err, ERROR_TRANSIENT, "FENCED", "another process has taken over this stream");
 }
 
+int progress_nothing(struct error *err)
+{
+	return error_set(err, ERROR_TRANSIENT, "FENCED", "no part of the stream is ours");
+}
+
 /* behind a log the position goes with the offset: together they name a record */
 static void progress_stored(struct progress_row *row, const struct sink_point *point, const char *ctid)
 {

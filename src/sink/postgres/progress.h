@@ -89,6 +89,8 @@ int progress_put(struct sink_postgres *sink, struct progress_row *row, const str
 void progress_settle(struct progress_row *row, bool committed);
 /** progress_fenced() - the error of a failed compare-and-swap. Returns -1. */
 int progress_fenced(struct error *err);
+/** progress_nothing() - the error of one who holds no row at all at the moment. Returns -1. */
+int progress_nothing(struct error *err);
 /** progress_store() - moves the resume point, and with a log position and offset, without any rows: in a transaction of
  * its own, durably. Never back. */
 int progress_store(struct sink_postgres *sink, struct progress_row *row, const struct sink_point *point,

@@ -223,7 +223,7 @@ static int restore_post(struct load *load, bool keys_only, struct error *err)
 	_cleanup_(buf_freep) struct buf dump = BUF_INIT;
 	_cleanup_(buf_freep) struct buf text = BUF_INIT;
 	struct script script;
-	int r = state_get(state, "snapshot/post", &dump, err);
+	int r = state_get(state, POST_DONE, &dump, err);
 
 	if (r != STATE_MISSING)
 		return r;
@@ -239,8 +239,7 @@ static int restore_post(struct load *load, bool keys_only, struct error *err)
 	script_fini(&script);
 	if (r < 0 || keys_only)
 		return r;
-	if (state_set(state, "snapshot/post", "1", 1, err) < 0 ||
-		state_remove(state, "snapshot/post/", err) < 0)
+	if (state_set(state, POST_DONE, "1", 1, err) < 0 || state_remove(state, "snapshot/post/", err) < 0)
 		return -1;
 	return state_remove(state, "snapshot/dump", err);
 }
@@ -260,7 +259,7 @@ static int lock_sign(struct load *load, struct error *err)
 			state->rows->topic);
 	pthread_mutex_unlock(&state->lock);
 	if (!sign.len)
-		return progress_fenced(err);
+		return progress_nothing(err);
 	return state_set(load->sink->base.state, LOCK_HOLDER, sign.data, sign.len, err);
 }
 
@@ -293,18 +292,16 @@ static int lock_end_superseded(struct load *load, const char *hash, struct error
 static int restore_lock(struct load *load, bool take, struct error *err)
 {
 	_cleanup_(buf_freep) struct buf sql = BUF_INIT;
-	_cleanup_(buf_freep) struct buf name = BUF_INIT;
 	_cleanup_(buf_freep) struct buf hash = BUF_INIT;
 
 	if (load_session(load, &load->conn, err) < 0)
 		return -1;
-	buf_printf(&name, "sluice_%s/schema", load->sink->stream);
-	buf_puts(&hash, "pg_catalog.hashtextextended(");
-	pg_put_literal(&hash, buf_str(&name));
-	buf_puts(&hash, ", 0)");
+	load_lock_key(load, &hash, "schema");
 	buf_printf(&sql, "SELECT pg_catalog.pg_advisory_%s(%s)", take ? "lock" : "unlock", buf_str(&hash));
-	if (!take)
+	if (!take) {
+		atomic_store(&load->locked, false);
 		return load_exec(load, load->conn, buf_str(&sql), NULL, err);
+	}
 	if (load_exec(load, load->conn, "SET lock_timeout = '" LOCK_PATIENCE "'", NULL, err) < 0)
 		return -1;
 	while (load_exec(load, load->conn, buf_str(&sql), NULL, err) < 0) {
@@ -313,7 +310,15 @@ static int restore_lock(struct load *load, bool take, struct error *err)
 	}
 	if (load_exec(load, load->conn, "SET lock_timeout = 0", NULL, err) < 0)
 		return -1;
+	atomic_store(&load->locked, true);
 	return lock_sign(load, err);
+}
+
+int restore_claimed(struct snapshot_sink *base, struct error *err)
+{
+	struct load *load = (struct load *)base;
+
+	return load && atomic_load(&load->locked) ? lock_sign(load, err) : 0;
 }
 
 /* after an error the session ends, and with it the lock: another applier may be luckier */
@@ -328,6 +333,7 @@ int restore_schema(struct snapshot_sink *base, const char *section, const struct
 		r = restore_post(load, !strcmp(section, "keys"), err);
 	if (r == 0)
 		return restore_lock(load, false, err);
+	atomic_store(&load->locked, false);
 	PQfinish(load->conn);
 	load->conn = NULL;
 	return r;

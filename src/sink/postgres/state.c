@@ -53,7 +53,7 @@ static int state_postgres_get(struct state *base, const char *key, struct buf *r
 static int state_hold(struct state_postgres *state, struct error *err)
 {
 	if (!state->rows)
-		return error_set(err, ERROR_TRANSIENT, "FENCED", "no part of the stream is ours");
+		return progress_nothing(err);
 	for (const struct progress_row *row = state->rows; row; row = row->next) {
 		_cleanup_(PQclearp) PGresult *held = NULL;
 		char epoch[24], id[16];
