@@ -11,6 +11,7 @@
 #include <sluice/batch.h>
 #include <sluice/catalog.h>
 #include <sluice/context.h>
+#include <sluice/meanwhile.h>
 #include <sluice/snapshot.h>
 #include <sluice/state.h>
 
@@ -105,10 +106,8 @@ struct sink_ops {
 		struct error *err);
 	/** store_resume() - stores a resume point alone (idle heartbeat), durably, never a lower one. */
 	int (*store_resume)(struct sink *sink, const struct sink_point *point, struct error *err);
-	/**
-	 * passed() - tells the appliers of all partitions how far ours are, and returns the least of all. Outside of transactions; never
-	 * goes back. NULL: the driver cannot. Return: 0, negative.
-	 */
+	/** passed() - tells the appliers of all partitions how far ours are, and returns the least of all. Outside of
+	 * transactions; never goes back. NULL: the driver cannot. Return: 0, negative. */
 	int (*passed)(struct sink *sink, const struct sink_passed *own, uint32_t n, struct sink_passed *ret,
 		struct error *err);
 	/**
@@ -137,6 +136,7 @@ struct sink {
 	struct snapshot_sink *snapshot; /* NULL: the driver cannot be loaded */
 	struct catalog *catalog;	/* of its tables, from connect() on; NULL: it has none (discard) */
 	char identity[96];		/* of the target, set by connect() */
+	struct meanwhile meanwhile;	/* called while apply() waits for the target */
 };
 
 struct sink *sink_postgres_new(const struct context *ctx);

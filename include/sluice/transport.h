@@ -77,6 +77,13 @@ struct transport_reader_ops {
 	 */
 	int (*recv)(struct transport_reader *t, int timeout_ms, struct batch **ret,
 		const struct partition **ret_partition, struct error *err);
+	/**
+	 * prepare() - a part of what the next recv() would have to do: what has come is decoded, nothing is handed out. What goes
+	 * wrong is for a later recv() to say. Blocks: a fraction of a millisecond, or a round trip; longer where a table's
+	 * description has to be fetched.
+	 * Return: false = there is nothing to do, or no room. NULL: recv() has nothing to prepare.
+	 */
+	bool (*prepare)(struct transport_reader *t);
 	/** seek() - delivers partition from behind what progress says is applied; checks that the log still follows from it.
 	 * Return: 0, negative (RESYNC 80, TRANSIENT). */
 	int (*seek)(struct transport_reader *t, const struct partition *partition,

@@ -432,6 +432,13 @@ static bool applier_goes_on(const struct applier *ap)
 	return !attempt_aborted(at) && !ap->ended && !(at->role == ROLE_APPLIER && attempt_draining(at));
 }
 
+static bool applier_meanwhile(void *arg)
+{
+	struct transport_reader *in = arg;
+
+	return in->ops->prepare(in);
+}
+
 void *applier_main(void *arg)
 {
 	struct attempt *at = arg;
@@ -442,6 +449,8 @@ void *applier_main(void *arg)
 
 	ap.group_bytes = share < GROUP_MAX_BYTES ? share : GROUP_MAX_BYTES;
 	ap.last_idle = mono_now();
+	if (at->reader->ops->prepare)
+		at->sink->meanwhile = (struct meanwhile){ applier_meanwhile, at->reader };
 	if (at->role == ROLE_WHOLE)
 		applier_add(&ap, NULL, &at->progress);
 	while (r >= 0 && applier_goes_on(&ap))
@@ -449,6 +458,7 @@ void *applier_main(void *arg)
 	builder_stop(&ap.builder);
 	if (r >= 0 && !attempt_aborted(at))
 		r = applier_finish(&ap, &err);
+	at->sink->meanwhile = (struct meanwhile){ 0 };
 	if (r < 0)
 		attempt_fail(at, "sink", &err);
 	while (ap.lanes) {

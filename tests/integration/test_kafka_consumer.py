@@ -159,6 +159,28 @@ def test_K22_a_strangers_message_in_the_stream(blue, green, halves, kafka_broker
     assert "KAFKA-STRANGER" in applier.log() and "secret" not in applier.log()
 
 
+def test_what_comes_while_the_target_works(blue, green, halves, kafka_broker, tmp_path):
+    """Messages are decoded while the target makes the applier wait; a bad one among them is told behind what was under way."""
+    reader, applier = stream(blue, green, halves)
+    assert applier.stop() == 0
+    points = tmp_path / "points"
+    points.write_text("")
+    with green.connect() as c:
+        c.execute("begin")
+        c.execute("lock table t in exclusive mode")
+        applier.start(env={"SLUICE_FAULT_LIST": str(points)})
+        blue.sql("update t set v = -1 where id = 1")
+        wait_until(lambda: green.one("select count(*) from pg_locks where not granted") > 0, 30, "the applier waits for the table")
+        producer = Producer({"bootstrap.servers": kafka_broker.bootstrap})
+        producer.produce(halves.changes, value=b"who are you, secret")
+        producer.flush()
+        wait_until(lambda: applier.alive() and "transport.kafka.prepare\n" in points.read_text(), 30, "it is looked at")
+        c.execute("commit")
+    assert applier.wait_exit() == 65
+    assert "KAFKA-STRANGER" in applier.log() and "secret" not in applier.log()
+    assert green.one("select v from t where id = 1") == -1
+
+
 def test_K23_broker_gone_and_back(blue, green, halves, own_broker):
     broker = own_broker()
     prefix = halves.changes.split(".")[0]

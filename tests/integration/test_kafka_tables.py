@@ -149,6 +149,34 @@ def test_K16_appliers_share_the_partitions_and_a_stopped_one_does_no_harm(blue, 
         assert_chained(kafka_broker, topic(number, table))
 
 
+def test_partitions_that_move_while_the_target_works(blue, green, halves, tmp_path):
+    """An applier that waits for the target hears of a rebalance, but lets go of nothing before what is under way has ended."""
+    blue.sql("create table t(id int primary key, v int)", "insert into t select g, g from generate_series(1, 500) g")
+    reader, first = halves(layout="tables", partitions=4)
+    second = halves(layout="tables", partitions=4)[1]
+    points = tmp_path / "points"
+    points.write_text("")
+    reader.start(), first.start(env={"SLUICE_FAULT_LIST": str(points)})
+    wait_synced_one(first)
+    with green.connect() as c:
+        c.execute("begin")
+        c.execute("lock table t in exclusive mode")
+        blue.sql("update t set v = v + 1")
+        wait_until(lambda: green.one("select count(*) from pg_locks where not granted") > 0, 30, "the applier waits for the table")
+        blue.sql("update t set v = v + 1 where id % 2 = 0", "delete from t where id % 5 = 0")
+        before = points.read_text().count("transport.kafka.revoked\n")
+        assert before < 3  # so many are listed of each
+        second.start()
+        wait_until(lambda: points.read_text().count("transport.kafka.revoked\n") > before, 30, "the applier hears of a rebalance")
+        assert "event=revoked" not in first.log() and "event=assigned" not in second.log()
+        c.execute("commit")
+    wait_until(lambda: "event=assigned" in second.log(), 60, "the other one has partitions")
+    blue.sql("update t set v = v + 1 where id % 3 = 0")
+    wait_applied(first, second)
+    assert_same(blue, green)
+    assert "event=retry " not in first.log().split("event=assigned", 1)[1]
+
+
 def test_K11_a_topic_keeps_its_partitions(blue, green, halves, kafka_broker, number):
     shop(blue)
     reader, applier = halves(layout="tables", partitions=2)

@@ -37,7 +37,7 @@ static int letter_open(const struct context *ctx, struct sink_postgres **ret, st
 		sink_free(&sink->base);
 		return -1;
 	}
-	queue_init(&sink->queue, sink->conn);
+	queue_init(&sink->queue, sink->conn, &sink->base.meanwhile);
 	sink->apply = apply_new(sink);
 	*ret = sink;
 	return 0;

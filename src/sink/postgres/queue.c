@@ -27,10 +27,11 @@
 #include "sink.h"
 
 #define QUEUE_DRAIN_BYTES ((size_t)48 * 1024)
+#define QUEUE_LOOK_MS	  5 /* for work that has come meanwhile */
 
-void queue_init(struct queue *queue, PGconn *conn)
+void queue_init(struct queue *queue, PGconn *conn, const struct meanwhile *meanwhile)
 {
-	*queue = (struct queue){ .conn = conn, .failed = QUEUE_NONE };
+	*queue = (struct queue){ .conn = conn, .meanwhile = meanwhile, .failed = QUEUE_NONE };
 	PQsetnonblocking(conn, 1);
 }
 
@@ -47,13 +48,18 @@ static int queue_lost(struct queue *queue, struct error *err)
 
 static int queue_poll(struct queue *queue, short events, struct error *err)
 {
+	const struct meanwhile *meanwhile = queue->meanwhile->work ? queue->meanwhile : NULL;
 	struct pollfd fd = { .fd = PQsocket(queue->conn), .events = events };
+	int timeout_ms = meanwhile ? 0 : -1, n;
 
 	if (fd.fd < 0)
 		return queue_lost(queue, err);
-	while (poll(&fd, 1, -1) < 0)
-		if (errno != EINTR)
+	while ((n = poll(&fd, 1, timeout_ms)) <= 0) {
+		if (n < 0 && errno != EINTR)
 			return error_set(err, ERROR_TRANSIENT, "POLL", "poll: %s", strerror(errno));
+		if (meanwhile)
+			timeout_ms = meanwhile->work(meanwhile->arg) ? 0 : QUEUE_LOOK_MS;
+	}
 	if (fd.revents & (POLLIN | POLLHUP | POLLERR))
 		if (!PQconsumeInput(queue->conn))
 			return queue_lost(queue, err);

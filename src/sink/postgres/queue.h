@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include <sluice/error.h>
+#include <sluice/meanwhile.h>
 
 #define QUEUE_FAILED                                                                                         \
 	1 /* queue_wait(): a statement failed: queue->failed, queue->error; the queue is usable again */
@@ -33,10 +34,11 @@ struct queue_item {
 
 struct queue {
 	PGconn *conn;
-	struct queue_item *items; /* since the last queue_clear() */
-	uint32_t n, cap, done;	  /* done: results read */
-	uint64_t round;		  /* counts queue_clear() */
-	uint32_t failed;	  /* index of the first item that failed or mismatched; QUEUE_NONE */
+	const struct meanwhile *meanwhile; /* borrowed */
+	struct queue_item *items;	   /* since the last queue_clear() */
+	uint32_t n, cap, done;		   /* done: results read */
+	uint64_t round;			   /* counts queue_clear() */
+	uint32_t failed;		   /* index of the first item that failed or mismatched; QUEUE_NONE */
 	bool error_seen;
 	char sqlstate[6];    /* of the failure */
 	char constraint[64]; /* of the failure, "" = none */
@@ -44,8 +46,8 @@ struct queue {
 	struct error error;  /* of the failure, without the caller's context */
 };
 
-/** queue_init() - binds the queue to a session in ordinary mode. */
-void queue_init(struct queue *queue, PGconn *conn);
+/** queue_init() - binds the queue to a session in ordinary mode. @meanwhile: borrowed; done while the server works. */
+void queue_init(struct queue *queue, PGconn *conn, const struct meanwhile *meanwhile);
 void queue_fini(struct queue *queue);
 
 /** queue_enter() - pipeline mode on (no traffic); the session must be idle. queue_leave() - off; nothing may be

@@ -50,7 +50,7 @@ static int sink_postgres_connect(struct sink *base, struct error *err)
 		sink_identify(sink, err) < 0 || layout_prepare(sink->conn, err) < 0 ||
 		state_postgres_init(sink, err) < 0)
 		return -1;
-	queue_init(&sink->queue, sink->conn);
+	queue_init(&sink->queue, sink->conn, &sink->base.meanwhile);
 	sink->apply = apply_new(sink);
 	sink->base.snapshot = load_new(sink);
 	sink->base.catalog = catalog_new(sink);

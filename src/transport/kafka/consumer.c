@@ -18,6 +18,8 @@
  *      that the group goes on counting us in, however long it takes.
  *   4. The client mends its connections by itself; when no broker answers for DOWN_MS the attempt ends, so that the next
  *      one begins from the configured servers again, which may be others by then.
+ *   5. While the applier waits for the target, prepare() polls and decodes for the next recv(), in the same thread: up to
+ *      PREPARE_BYTES, nothing is handed out, and what goes wrong is told once the batches that were complete before are taken.
  */
 
 #include <inttypes.h>
@@ -27,12 +29,10 @@
 #include <string.h>
 
 #include <sluice/fault.h>
-#include <sluice/pack.h>
 
 #include "consumer.h"
 
 #define DOWN_MS	       10000
-#define SCRATCH_BYTES  ((size_t)256 * 1024)
 #define BATCH_ROOM     ((size_t)256 * 1024) /* of the pool, to go on polling */
 #define HASTEN_EVERY   64		    /* messages */
 #define HASTEN_MS      5
@@ -41,86 +41,15 @@
 #define BUSY_MESSAGES  10 /* between two heartbeats */
 #define NOTHING	       1
 #define REST_MS	       3000
+#define PREPARE_BYTES  ((size_t)8 * 1024 * 1024) /* ahead of the applier */
+#define PREPARE_US     200
 
 static struct consumer *of(struct transport_reader *t)
 {
 	return (struct consumer *)(void *)t;
 }
 
-/* complete batches */
-
-static void ready_push(struct consumer *c, struct batch *batch)
-{
-	batch->next = NULL;
-	*c->ready_end = batch;
-	c->ready_end = &batch->next;
-	c->base.waiting_bytes += batch->arena.bytes;
-}
-
-static struct batch *ready_take(struct consumer *c)
-{
-	struct batch *batch = c->ready;
-
-	if (!batch)
-		return NULL;
-	c->ready = batch->next;
-	if (!c->ready)
-		c->ready_end = &c->ready;
-	c->base.waiting_bytes -= batch->arena.bytes;
-	batch->next = NULL;
-	batch->seq = ++c->seq;
-	group_handed(c, batch);
-	return batch;
-}
-
-void ready_forget(struct consumer *c, const struct feed *feed)
-{
-	struct batch **at = &c->ready;
-
-	while (*at) {
-		struct batch *batch = *at;
-
-		if (batch->partition != &feed->partition) {
-			at = &batch->next;
-			continue;
-		}
-		*at = batch->next;
-		c->base.waiting_bytes -= batch->arena.bytes;
-		batch_free(batch);
-	}
-	c->ready_end = at;
-}
-
-static void close_one(struct consumer *c, struct feed *feed, enum fill_end how)
-{
-	struct batch *batch = fill_close(feed, how);
-
-	if (batch)
-		ready_push(c, batch);
-}
-
-/* what has come so far is handed out; false = there is nothing */
-static bool close_all(struct consumer *c, enum fill_end how)
-{
-	for (struct feed *feed = c->feeds; feed && (c->open || how == FILL_END_SPLIT); feed = feed->next_feed)
-		close_one(c, feed, how);
-	c->open = false;
-	return c->ready;
-}
-
 /* heartbeats of layout tables */
-
-/* the feed has come to where the newest heartbeat is due */
-static void beat_reached(struct consumer *c, struct feed *feed)
-{
-	if (feed->beat.due < 0 || feed->next < feed->beat.due || feed->state != FEED_RUNNING ||
-		feed->frame.open)
-		return;
-	feed->beat.due = -1;
-	feed->beat.what.resume = resume_box_get(&feed->beat.resume);
-	fill_heartbeat(&c->fill, feed, &feed->beat.what);
-	c->open = true;
-}
 
 /* a look at the topic of heartbeats, now and then. Return: 0, negative */
 static int consumer_beats(struct consumer *c, struct error *err)
@@ -146,152 +75,8 @@ static int consumer_beats(struct consumer *c, struct error *err)
 	c->polled_heard = c->polled;
 	group_heard(c, busy ? c->rk : c->beats.rk);
 	for (struct feed *feed = c->feeds; feed; feed = feed->next_feed)
-		beat_reached(c, feed);
+		ready_beat(c, feed);
 	return 0;
-}
-
-/* messages */
-
-static struct feed *consumer_feed(struct consumer *c, const rd_kafka_message_t *in)
-{
-	if (!c->found.feed || c->found.topic != in->rkt || c->found.id != in->partition) {
-		c->found.feed = group_feed(c, rd_kafka_topic_name(in->rkt), in->partition);
-		c->found.topic = in->rkt;
-		c->found.id = in->partition;
-	}
-	return c->found.feed;
-}
-
-/* no headers of ours: in the stream's own topic nobody else has business, elsewhere others may write what they like */
-static int consumer_stranger(
-	struct consumer *c, struct feed *feed, int64_t offset, bool tombstone, struct error *err)
-{
-	/* the message behind a delete, for compaction */
-	if (c->fill.frames && tombstone && feed->stored < 0) {
-		feed->next = offset + 1;
-		return 0;
-	}
-	if (feed->stored >= 0 && offset >= feed->stored)
-		return feed_resync(feed, err, "KAFKA-LOG-CHANGED",
-			"the message at offset %" PRId64 " is not of sluice, but was applied from there",
-			offset);
-	feed->next = offset + 1;
-	if (c->ctx->cfg->transport.kafka.layout == LAYOUT_STREAM) {
-		error_set(err, ERROR_DATA, "KAFKA-STRANGER",
-			"topic %s partition %d: the message at offset %" PRId64 " was not written by sluice",
-			feed->partition.topic, (int)feed->partition.id, offset);
-		return error_remedy(err, "find who writes to the topic; its records must be sluice's alone");
-	}
-	if (log_limit_allow(&c->strangers, 10000))
-		status_alarm_raise(c->ctx->status, "KAFKA-STRANGER",
-			"find who writes to the topic; such messages are left out",
-			"topic %s partition %d: the message at offset %" PRId64 " was not written by sluice",
-			feed->partition.topic, (int)feed->partition.id, offset);
-	return 0;
-}
-
-static int consumer_take(struct consumer *c, struct feed *feed, const struct message *msg,
-	const struct stamp *stamp, struct error *err)
-{
-	struct taken taken = { .msg = msg, .stamp = stamp };
-
-	if (stamp->fingerprint && schemas_find(c->schemas, stamp->fingerprint, &taken.rel, err) < 0)
-		return error_where(err, "topic %s partition %d offset %" PRId64, feed->partition.topic,
-			(int)feed->partition.id, msg->offset);
-	if (fill_take(&c->fill, feed, &taken, err) < 0)
-		return -1;
-	if (!stamp->more) /* a heartbeat is due behind a message, not inside of it */
-		beat_reached(c, feed);
-	if (!feed->batch) /* the end of a transaction whose rows are applied already */
-		return 0;
-	c->open = true;
-	if (batch_is_full(feed->batch))
-		close_all(c, FILL_END_WHOLE);
-	return 0;
-}
-
-/* in layout tables the content of a mark stands in a header, so that its value is null for whoever else reads */
-static void consumer_body(struct message *msg)
-{
-	const struct message_header *body = msg->value ? NULL : message_header(msg, "sluice.body");
-
-	if (body) {
-		msg->value = body->value;
-		msg->value_len = body->len;
-	}
-}
-
-static int consumer_foreign(
-	struct consumer *c, struct feed *feed, const struct message *msg, struct error *err)
-{
-	if (foreign_take(c->foreign, &c->fill, feed, msg, err) < 0)
-		return -1;
-	c->open = true;
-	if (batch_is_full(feed->batch))
-		close_all(c, FILL_END_WHOLE);
-	return 0;
-}
-
-static int consumer_record(struct consumer *c, struct feed *feed, struct message *msg,
-	const struct stamp *stamp, struct error *err)
-{
-	enum feed_verdict verdict = FEED_IGNORE;
-
-	if (feed_judge(feed, stamp, msg->offset, &verdict, err) < 0)
-		return -1;
-	switch (verdict) {
-	case FEED_TAKE:
-		consumer_body(msg);
-		return consumer_take(c, feed, msg, stamp, err);
-	case FEED_REIGN:
-		close_one(c, feed, FILL_END_CARRY);
-		break;
-	case FEED_DUPLICATE:
-		metric_add(&c->ctx->metrics->duplicates_skipped, 1);
-		break;
-	case FEED_IGNORE:
-		break;
-	}
-	return 0;
-}
-
-static int consumer_pack(struct consumer *c, struct feed *feed, const struct message *msg,
-	const struct stamp *stamp, struct error *err)
-{
-	struct unpack unpack;
-	struct message one;
-	struct stamp its;
-	int r = unpack_begin(&unpack, msg, stamp, err);
-
-	while (r >= 0 && (r = unpack_next(&unpack, &one, &its, err)) > 0) {
-		if (consumer_record(c, feed, &one, &its, err) < 0)
-			return -1;
-	}
-	return r < 0 ? feed_where(feed, err) : 0;
-}
-
-static int consumer_message(struct consumer *c, const rd_kafka_message_t *in, struct error *err)
-{
-	struct feed *feed = consumer_feed(c, in);
-	struct message msg;
-	struct stamp stamp;
-	int r;
-
-	if (!feed || feed->state != FEED_RUNNING || in->offset < feed->next)
-		return 0;
-	message_received(in, &msg);
-	if (c->foreign)
-		return consumer_foreign(c, feed, &msg, err);
-	if (c->scratch.bytes > SCRATCH_BYTES)
-		arena_reset(&c->scratch);
-	r = stamp_read(&msg, &c->scratch, &stamp, err);
-	if (r < 0)
-		return feed_where(feed, err);
-	if (r > 0)
-		return consumer_stranger(c, feed, msg.offset, msg.key && !msg.value, err);
-	if (stamp.op == STAMP_PACK)
-		return consumer_pack(c, feed, &msg, &stamp, err);
-	return consumer_record(c, feed, &msg, &stamp, err);
 }
 
 /* what comes in a message's place */
@@ -442,7 +227,7 @@ static int consumer_rest(struct consumer *c, int timeout_ms, struct error *err)
 /* memory is short: what is complete goes first, then the caller has to give some back */
 static int consumer_short(struct consumer *c, int timeout_ms, struct batch **ret, struct error *err)
 {
-	close_all(c, FILL_END_SPLIT);
+	ready_close(c, FILL_END_SPLIT);
 	*ret = ready_take(c);
 	return *ret ? 0 : consumer_rest(c, timeout_ms, err);
 }
@@ -465,6 +250,10 @@ static int consumer_recv(struct transport_reader *t, int timeout_ms, struct batc
 		*ret = ready_take(c);
 		if (*ret)
 			return 0;
+		if (c->late.class) {
+			*err = c->late;
+			return -1;
+		}
 		if (consumer_beats(c, err) < 0)
 			return -1;
 		if (c->fill.pool && !block_pool_available(c->fill.pool, BATCH_ROOM))
@@ -475,7 +264,7 @@ static int consumer_recv(struct transport_reader *t, int timeout_ms, struct batc
 		r = consumer_poll(c, c->open ? 0 : mono_until_ms(until, mono_now()), err);
 		if (r < 0)
 			return r;
-		if (r == 0 || close_all(c, FILL_END_WHOLE))
+		if (r == 0 || ready_close(c, FILL_END_WHOLE))
 			continue;
 		if (consumer_quiet(c, err) < 0)
 			return -1;
@@ -484,6 +273,28 @@ static int consumer_recv(struct transport_reader *t, int timeout_ms, struct batc
 		if (atomic_exchange(&c->woken, false) || mono_diff_us(until, mono_now()) <= 0)
 			return TRANSPORT_IDLE;
 	}
+}
+
+/* Rebalances may come here, too: what they take from the feeds is not what the applier works on, and it is told by recv(). */
+static bool consumer_prepare(struct transport_reader *t)
+{
+	struct consumer *c = of(t);
+	struct mono began = mono_now();
+	int r;
+
+	/* another program's rows need the target's catalog, which is asked over the session that is busy */
+	while (!c->foreign && !c->late.class && !c->leaving && !c->assigning && !t->hold &&
+		t->waiting_bytes < PREPARE_BYTES &&
+		(!c->fill.pool || block_pool_available(c->fill.pool, PREPARE_BYTES))) {
+		r = consumer_poll(c, 0, &c->late);
+		if (r != NOTHING && SLUICE_FAULT_POINT("transport.kafka.prepare"))
+			error_set(&c->late, ERROR_TRANSIENT, "FAULT", "fault point transport.kafka.prepare");
+		if (r != 0)
+			return false;
+		if (mono_diff_us(mono_now(), began) >= PREPARE_US)
+			return true;
+	}
+	return false;
 }
 
 static int consumer_seek(struct transport_reader *t, const struct partition *partition,
@@ -548,6 +359,7 @@ static void consumer_free(struct transport_reader *t)
 static const struct transport_reader_ops consumer_ops = {
 	.open = consumer_open,
 	.recv = consumer_recv,
+	.prepare = consumer_prepare,
 	.seek = consumer_seek,
 	.drop = consumer_drop,
 	.ack = consumer_ack,

@@ -3,8 +3,9 @@
 #pragma once
 
 /*
- * The applier's half on Kafka, as its own files see it: consumer.c polls and hands out, consumer_group.c follows the
- * group's rebalances. All of it belongs to the applier's thread; callbacks of the client run inside its poll.
+ * The applier's half on Kafka, as its own files see it: consumer.c polls and hands out, consumer_message.c makes batches of
+ * messages, consumer_group.c follows the group's rebalances. All of it belongs to the applier's thread; callbacks of the
+ * client run inside its poll.
  */
 
 #include <librdkafka/rdkafka.h>
@@ -51,6 +52,7 @@ struct consumer {
 	bool assigning, leaving, closing;
 	/* what callbacks found out */
 	struct error failure;	/* the client cannot go on */
+	struct error late;	/* found by prepare(), for recv() to say */
 	struct mono down_since; /* no broker answers; .us 0 = one does */
 	/* ring of batches handed out, oldest first */
 	struct handed *handed;
@@ -93,5 +95,14 @@ void group_chores(struct consumer *c);
 int group_pause(struct consumer *c, bool pause, struct error *err);
 /** group_leave() - leaves it; nothing is told to the applier any more. */
 void group_leave(struct consumer *c);
+/** consumer_message() - takes a message into its feed's batch. Blocks: never, but for the description of a table that was not
+ * seen before. Return: 0, negative. */
+int consumer_message(struct consumer *c, const rd_kafka_message_t *in, struct error *err);
+/** ready_beat() - appends the newest heartbeat, if the feed has come to where it is due. */
+void ready_beat(struct consumer *c, struct feed *feed);
+/** ready_close() - what has come so far is complete; false = there is nothing. */
+bool ready_close(struct consumer *c, enum fill_end how);
+/** ready_take() - the oldest complete batch, which is noted as handed out; NULL = none. */
+struct batch *ready_take(struct consumer *c);
 /** ready_forget() - frees what was complete of a feed but not handed out. */
 void ready_forget(struct consumer *c, const struct feed *feed);

@@ -112,6 +112,8 @@ static void on_revoke(struct consumer *c)
 	stop_all(c);
 	c->assigning = false;
 	c->leaving = true;
+	if (SLUICE_FAULT_POINT("transport.kafka.revoked"))
+		error_set(&c->failure, ERROR_TRANSIENT, "FAULT", "fault point transport.kafka.revoked");
 }
 
 /* Thread: the applier's, inside its poll */
