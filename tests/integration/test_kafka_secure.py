@@ -3,10 +3,9 @@
 
 """A broker with TLS, passwords and ACLs, prepared by nothing but the printed commands."""
 
-import subprocess
-
 import pytest
 
+from certificates import make_authority
 from compare import assert_same
 from kafka import Broker
 from wait import pause, wait_until
@@ -14,24 +13,9 @@ from wait import pause, wait_until
 USERS = {"admin": "admin-2718", "sluice": "geheim-3141"}
 
 
-def openssl(*args):
-    done = subprocess.run(["openssl", *map(str, args)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory):
-    """A folder with ca.pem, other.pem (another authority) and server.pem (key and certificate of 127.0.0.1)."""
-    here = tmp_path_factory.mktemp("ca")
-    for name in ("ca", "other"):
-        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", 2, "-subj", f"/CN={name}", "-keyout", here / f"{name}.key",
-                "-out", here / f"{name}.pem")
-    openssl("req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=broker", "-keyout", here / "server.key", "-out", here / "csr")
-    (here / "ext").write_text("subjectAltName=IP:127.0.0.1\n")
-    openssl("x509", "-req", "-in", here / "csr", "-CA", here / "ca.pem", "-CAkey", here / "ca.key", "-CAcreateserial", "-days", 2,
-            "-extfile", here / "ext", "-out", here / "server.crt")
-    (here / "server.pem").write_text((here / "server.key").read_text() + (here / "server.crt").read_text())
-    return here
+    return make_authority(tmp_path_factory.mktemp("ca"))
 
 
 @pytest.fixture(scope="module")
