@@ -14,6 +14,7 @@ ROUNDS=${ROUNDS:-}              # A and B take turns this often (3; with Kafka 1
 MARKERS=${MARKERS:-1}           # rows behind the backlog that tell its end: with several partitions one in each
 DB=bench
 declare -A SEEN_CPU SEEN_RSS
+exec {NEVER}<> <(:)             # nothing ever comes from it
 HZ=$(getconf CLK_TCK)
 SLUICE=${SLUICE:-$ROOT/build/sluice}
 PGBIN=${PG_BINDIR:-$(dirname "$(printf '%s\n' /usr/lib/postgresql/*/bin/initdb | sort -t/ -k5 -n | tail -n 1)")}
@@ -123,14 +124,15 @@ slot_drop() { # NAME: as soon as nobody holds it
 wall_since_start() { WALL=$(awk -v a="$T0" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.2f", b - a }'); }
 # sampled PID...: CPU and RSS of processes, as sums; 1 = one of them has ended. What was seen last of each is kept
 sampled() {
-	local pid line fields n alive=0
+	local pid line fields name n alive=0
 	for pid; do
 		{ read -r line < "/proc/$pid/stat"; } 2> /dev/null || { alive=1; continue; }
 		read -ra fields <<< "${line##*) }"
 		[ "${fields[0]}" != Z ] || { alive=1; continue; }
 		SEEN_CPU[$pid]=$((fields[11] + fields[12]))
-		n=$(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$pid/status" 2> /dev/null)
-		SEEN_RSS[$pid]=${n:-${SEEN_RSS[$pid]:-0}}
+		while read -r name n _; do
+			[ "$name" != VmHWM: ] || { SEEN_RSS[$pid]=$n; break; }
+		done 2> /dev/null < "/proc/$pid/status"
 	done
 	CPU=0 RSS=0
 	for pid; do CPU=$((CPU + ${SEEN_CPU[$pid]:-0})) RSS=$((RSS + ${SEEN_RSS[$pid]:-0})); done
@@ -149,15 +151,36 @@ measured() {
 			sampled "${pids[@]}" || true
 			break
 		fi
-		sleep 0.05
+		read -r -t 0.05 -u "$NEVER" || true # sleeps without a process
 	done
 	wall_since_start
 }
-marker_arrived() { # one short statement each time: a long one would hold the target's xmin back
-	[ "$(sql green "select count(*) from t where id < 0")" = "$MARKERS" ]
+# measured_applied "PID...": until the markers are visible on the target. They are asked for in short statements, since a long one
+# would hold the target's xmin back, over one connection and by the index: nobody has analyzed the table, and reading all of it
+# 15 times a second takes a quarter of two cores from what is measured
+measured_applied() {
+	local asker
+	coproc ASK {
+		PGOPTIONS="-c enable_seqscan=off -c enable_bitmapscan=off" \
+			exec "$PGBIN/psql" -X -q -At -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$GREEN_PORT" -U postgres -d $DB
+	}
+	# shellcheck disable=SC2153 # coproc sets it
+	asker=$ASK_PID
+	measured "$1" marker_arrived
+	echo '\q' >&"${ASK[1]}"
+	wait "$asker"
 }
+marker_arrived() {
+	local n
+	echo "select count(*) from t where id < 0;" >&"${ASK[1]}"
+	read -r n <&"${ASK[0]}" || { echo "the target does not answer" >&2; exit 1; }
+	[ "$n" = "$MARKERS" ]
+}
+# what a run that has its time for the first time has to make ready, in a broker, is nobody's cost
+uncounted() { COUNTED=no "$@"; } # COMMAND...
 result() { # BENCH WHO
 	local cpu mb
+	[ "${COUNTED:-yes}" = yes ] || return 0
 	cpu=$(awk -v t="$CPU" -v h="$HZ" 'BEGIN { printf "%.2f", t / h }')
 	mb=$(awk -v k="$RSS" 'BEGIN { printf "%.0f", k / 1024 }')
 	printf '%s\t%s\t%s\t%s\t%s\n' "$1" "$2" "$WALL" "$cpu" "$mb" >> "$WORK/results"

@@ -59,7 +59,6 @@ stop() { # PID...
 	wait "$@" 2> /dev/null || true
 }
 
-# a broker with nothing in it; the config of ours that uses it
 # brokers run for weeks: what one that has just begun spends on compiling itself is nobody's cost here
 broker_warm() {
 	local before=0 after
@@ -69,10 +68,9 @@ broker_warm() {
 		sleep 1
 	done
 }
-broker_fresh() {
+broker_start() { # one for all runs; each has topics of its own
 	local controller
-	[ -z "${BROKER_PID:-}" ] || stop "$BROKER_PID"
-	rm -rf "$WORK/broker"
+	[ -z "${BROKER_PID:-}" ] || return 0
 	BROKER_PORT=$(free_port) controller=$(free_port)
 	printf '%s\n' 'log4j.rootLogger=WARN, out' 'log4j.logger.kafka.server.KafkaRaftServer=INFO' \
 		'log4j.appender.out=org.apache.log4j.ConsoleAppender' \
@@ -102,8 +100,12 @@ broker_fresh() {
 		sleep 0.1
 	done
 	broker_warm
+}
+# topics with nothing in them, by another prefix; the config of ours that uses it
+topics_fresh() {
+	RUN=$((${RUN:-0} + 1)) PREFIX=bench$RUN
 	cat "$WORK/sluice.yaml" - > "$WORK/kafka.yaml" <<-Y
-		transport: {type: kafka, kafka: {bootstrap_servers: "127.0.0.1:$BROKER_PORT"}}
+		transport: {type: kafka, kafka: {bootstrap_servers: "127.0.0.1:$BROKER_PORT", prefix: $PREFIX}}
 	Y
 }
 
@@ -144,7 +146,7 @@ connect_start() { # SOURCE|LATENCY|FLAT, SLOT TABLE: sets PID
 			database.user=postgres
 			database.password=
 			database.dbname=$DB
-			topic.prefix=dbz
+			topic.prefix=$PREFIX
 			table.include.list=public.$table
 			slot.name=$slot
 			publication.name=p
@@ -164,7 +166,7 @@ connect_start() { # SOURCE|LATENCY|FLAT, SLOT TABLE: sets PID
 		name=sink
 		connector.class=io.debezium.connector.jdbc.JdbcSinkConnector
 		tasks.max=1
-		topics=dbz.public.$table
+		topics=$PREFIX.public.$table
 		connection.url=jdbc:postgresql://127.0.0.1:$GREEN_PORT/$DB?reWriteBatchedInserts=true
 		connection.username=postgres
 		connection.password=
@@ -195,10 +197,10 @@ marker_seen() {
 
 # ---- kafka: the slot into a topic, against Debezium
 kafka_sluice() {
-	broker_fresh
+	topics_fresh
 	slot_copy kf
 	# with every transaction a BEGIN and an END; before them FENCE and CONTINUE
-	watch_marker bench.changes $((2 * ROWS + 1 + 4 * (ROWS / PER_TX)))
+	watch_marker "$PREFIX.changes" $((2 * ROWS + 1 + 4 * (ROWS / PER_TX)))
 	T0=$EPOCHREALTIME
 	CONFIG=kafka sluice kafka --set snapshot.mode=none --set source.postgresql.slot=kf --set source.postgresql.publication=p reader
 	measured "$PID" marker_seen
@@ -208,9 +210,9 @@ kafka_sluice() {
 	slot_drop kf
 }
 kafka_other() {
-	broker_fresh
+	topics_fresh
 	slot_copy kf
-	watch_marker dbz.public.t $((2 * ROWS + 1))
+	watch_marker "$PREFIX.public.t" $((2 * ROWS + 1))
 	T0=$EPOCHREALTIME
 	connect_start SOURCE kf t
 	measured "$PID" marker_seen
@@ -224,7 +226,7 @@ kafka_other() {
 kafka_apply_sluice() { # LAYOUT FORMAT
 	local layout=$1 format=$2 reader applier sets=()
 	empty_target apply
-	broker_fresh
+	topics_fresh
 	slot_copy ka
 	sets=(--set snapshot.mode=none --set snapshot.schema=existing --set source.postgresql.slot=ka --set source.postgresql.publication=p
 		--set "transport.kafka.layout=$layout" --set "transport.kafka.format=$format")
@@ -234,7 +236,7 @@ kafka_apply_sluice() { # LAYOUT FORMAT
 	reader=$PID
 	CONFIG=kafka sluice kafka-applier "${sets[@]}" applier
 	applier=$PID
-	measured "$reader $applier" marker_arrived
+	measured_applied "$reader $applier"
 	result kafka-apply "sluice $layout $format"
 	kill -TERM "$reader" "$applier"
 	PID=$applier
@@ -246,11 +248,11 @@ kafka_apply_sluice() { # LAYOUT FORMAT
 }
 kafka_apply_debezium() {
 	empty_target apply
-	broker_fresh
+	topics_fresh
 	slot_copy ka
 	T0=$EPOCHREALTIME
 	connect_start FLAT ka t
-	measured "$PID" marker_arrived
+	measured_applied "$PID"
 	result kafka-apply debezium
 	stop "$PID"
 	PID=""
@@ -259,6 +261,8 @@ kafka_apply_debezium() {
 }
 kafka_apply() {
 	local i layout
+	broker_start
+	for layout in $LAYOUTS; do uncounted kafka_apply_sluice "$layout" json; done
 	for ((i = 0; i < ROUNDS; i++)); do
 		for layout in $LAYOUTS; do
 			kafka_apply_sluice "$layout" json
@@ -277,7 +281,7 @@ kafka_apply() {
 # ---- latency: a row's clock at the source → in a consumer's hands, beside Debezium tuned for it
 latency_load() { # SECONDS
 	"$PGBIN/pgbench" -n -M prepared -f "$WORK/latency.sql" -c 8 -j 1 -R "$RATE" -T "$1" -h 127.0.0.1 -p "$BLUE_PORT" -U postgres \
-		$DB > "$WORK/pgbench.log" 2>&1 || { cat "$WORK/pgbench.log" >&2; exit 1; }
+		"$DB" > "$WORK/pgbench.log" 2>&1 || { cat "$WORK/pgbench.log" >&2; exit 1; }
 }
 latency_table() {
 	sql blue "select pg_drop_replication_slot(slot_name) from pg_replication_slots where not active" \
@@ -314,17 +318,18 @@ latency_measured() { # WHO TOPIC: the process PID under load
 }
 latency() {
 	local i
+	broker_start
 	for ((i = 0; i < ROUNDS; i++)); do
 		latency_table
-		broker_fresh
+		topics_fresh
 		CONFIG=kafka sluice latency --set snapshot.mode=none --set source.postgresql.slot=lt --set source.postgresql.publication=p reader
-		latency_measured sluice bench.changes
+		latency_measured sluice "$PREFIX.changes"
 		kill -TERM "$PID"
 		must_end_well latency
 		latency_table
-		broker_fresh
+		topics_fresh
 		connect_start LATENCY lt l
-		latency_measured debezium dbz.public.l
+		latency_measured debezium "$PREFIX.public.l"
 		stop "$PID"
 		PID=""
 	done
@@ -340,7 +345,7 @@ tables_appliers() { # HOW MANY
 		CONFIG=kafka sluice "applier$i" "${sets[@]}" --set "http.listen=127.0.0.1:${ports[i]}" applier
 		pids+=("$PID")
 	done
-	measured "${pids[*]}" marker_arrived
+	measured_applied "${pids[*]}"
 	result tables "$1 appliers"
 	for ((i = 0; i < $1; i++)); do
 		echo "    applier $((i + 1)): $(metric "${ports[i]}" 'sluice_applied_records_total') records"
@@ -363,7 +368,8 @@ metric() { # PORT NAME: the sum over its labels
 }
 tables() {
 	local i
-	broker_fresh
+	broker_start
+	topics_fresh
 	slot_copy tb
 	CONFIG=kafka sluice tables-reader --set snapshot.mode=none --set source.postgresql.slot=tb --set source.postgresql.publication=p \
 		--set transport.kafka.layout=tables --set "transport.kafka.partitions=$PARTITIONS" reader --until-synced

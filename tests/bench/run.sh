@@ -67,7 +67,7 @@ apply_sluice() { # BENCH [NAME IN THE RESULTS]
 	T0=$EPOCHREALTIME
 	sluice apply --set snapshot.mode=none --set snapshot.schema=existing --set source.postgresql.slot=ap \
 		--set source.postgresql.publication=p run
-	measured "$PID" marker_arrived
+	measured_applied "$PID"
 	result "$1" "$who"
 	kill -TERM "$PID"
 	must_end_well apply
@@ -85,7 +85,7 @@ apply_other() { # BENCH
 	until pid=$(sql green "select pid from pg_stat_activity where backend_type = 'logical replication worker' limit 1") && [ -n "$pid" ]; do
 		sleep 0.02
 	done
-	measured "$pid" marker_arrived
+	measured_applied "$pid"
 	PID=""
 	result "$1" subscription
 	same_sums "$1" subscription
@@ -154,7 +154,7 @@ for bench in "$@"; do
 	apply) load_backlog; sluice_run=apply_sluice other_run=apply_other other=subscription units=$((2 * ROWS)) ;;
 	hot) load_hot; sluice_run=apply_sluice other_run=apply_other other=subscription units=$HOT_TX ;;
 	snapshot) load_big; sluice_run=snapshot_sluice other_run=snapshot_other other="psql COPY" units=$COPY_ROWS ;;
-	kafka) load_backlog; sluice_run=kafka_sluice other_run=kafka_other other=debezium units=$((2 * ROWS)) ;;
+	kafka) load_backlog; broker_start; uncounted kafka_sluice; sluice_run=kafka_sluice other_run=kafka_other other=debezium units=$((2 * ROWS)) ;;
 	kafka-apply) load_backlog; kafka_apply; continue ;;
 	latency) latency; continue ;;
 	tables) load_backlog; tables; continue ;;
