@@ -436,14 +436,14 @@ static void test_a_broker_that_does_not_know_yet(void **state)
 	struct error err = ERROR_INIT;
 	int64_t low = -1, high = -1;
 
-	assert_int_equal(kafka_bounds(k->rk, "shop.changes", 0, &low, &high, &err), 0);
+	assert_int_equal(kafka_bounds(k->rk, &k->ctx, "shop.changes", 0, &low, &high, &err), 0);
 	rd_kafka_mock_push_request_errors(
 		k->mock, 2 /* ListOffsets */, 4, unknown, unknown, unknown, unknown);
-	assert_int_equal(kafka_bounds(k->rk, "shop.changes", 0, &low, &high, &err), -1);
+	assert_int_equal(kafka_bounds(k->rk, &k->ctx, "shop.changes", 0, &low, &high, &err), -1);
 	assert_int_equal(err.class, ERROR_TRANSIENT);
 	rd_kafka_mock_clear_request_errors(k->mock, 2);
-	assert_int_equal(kafka_bounds(k->rk, "shop.changes", 0, &low, &high, &err), 0);
-	assert_int_equal(kafka_bounds(k->rk, "shop.changes", 7, &low, &high, &err), 1);
+	assert_int_equal(kafka_bounds(k->rk, &k->ctx, "shop.changes", 0, &low, &high, &err), 0);
+	assert_int_equal(kafka_bounds(k->rk, &k->ctx, "shop.changes", 7, &low, &high, &err), 1);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, kafka_setup, kafka_teardown)

@@ -230,6 +230,32 @@ static void test_K05_a_dead_leader_is_given_up(void **state)
 	rd_kafka_destroy(rk);
 }
 
+/* a question has its time however slow the broker is, and no more than a part of it once we are to stop */
+static void test_K02_a_stop_ends_a_question(void **state)
+{
+	struct kafka *k = *state;
+	struct error err = ERROR_INIT;
+	const struct rd_kafka_metadata *meta = NULL;
+	struct mono began;
+	rd_kafka_t *rk = NULL;
+
+	assert_int_equal(kafka_reader_client(&k->ctx, "test", &rk, &err), 0);
+	assert_int_equal(kafka_metadata(rk, &k->ctx, false, NULL, &meta), 0);
+	rd_kafka_metadata_destroy(meta);
+	rd_kafka_mock_broker_set_rtt(k->mock, 1, 1200);
+	assert_int_equal(kafka_metadata(rk, &k->ctx, false, NULL, &meta), 0);
+	rd_kafka_metadata_destroy(meta);
+	rd_kafka_mock_broker_set_down(k->mock, 1);
+	atomic_store(&k->stop, true);
+	began = mono_now();
+	assert_int_not_equal(kafka_metadata(rk, &k->ctx, false, NULL, &meta), 0);
+	assert_true(mono_diff_us(mono_now(), began) < KAFKA_REQUEST_MS / 2 * 1000);
+	atomic_store(&k->stop, false);
+	rd_kafka_mock_broker_set_up(k->mock, 1);
+	rd_kafka_mock_broker_set_rtt(k->mock, 1, 0);
+	rd_kafka_destroy(rk);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -239,6 +265,7 @@ int main(void)
 		kafka_test(test_K05_a_dead_leader_is_given_up),
 		kafka_test(test_K06_not_enough_replicas_is_waited_for),
 		kafka_test(test_K02_a_slow_broker_is_waited_for),
+		kafka_test(test_K02_a_stop_ends_a_question),
 		kafka_test(test_K03_errors_that_pass),
 		kafka_test(test_K03_errors_that_stay),
 		kafka_test(test_K04_a_producer_that_turns_fatal),

@@ -47,7 +47,7 @@ static int beats_begin(struct beats *beats, struct error *err)
 	int r = beats_reign(beats, &fence, err);
 
 	if (r == 0)
-		r = kafka_bounds(beats->rk, beats->topic, 0, &low, &high, err);
+		r = kafka_bounds(beats->rk, beats->ctx, beats->topic, 0, &low, &high, err);
 	if (r != 0)
 		return r;
 	low = fence > low ? fence : low;

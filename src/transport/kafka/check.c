@@ -149,7 +149,7 @@ static void check_encryption(struct checker *chk)
 static bool check_brokers(struct checker *chk)
 {
 	const struct rd_kafka_metadata *meta = NULL;
-	rd_kafka_resp_err_t code = rd_kafka_metadata(chk->rk, 0, NULL, &meta, KAFKA_REQUEST_MS);
+	rd_kafka_resp_err_t code = kafka_metadata(chk->rk, chk->ctx, false, NULL, &meta);
 	bool password;
 
 	rd_kafka_poll(chk->rk, 0);
@@ -249,7 +249,7 @@ static void check_missing(struct checker *chk, const struct kafka_topic *topic)
 		finding_add(chk->out, FINDING_FAIL, "KAFKA-TOPIC-MISSING", buf_str(&remedy),
 			"topic %s does not exist, and transport.kafka.create_topics is false", topic->name);
 		chk->out->items[chk->out->n - 1].exit_code = EXIT_CONFIG;
-	} else if (topic_make(chk->rk, chk->cfg, topic, true, &err) == 0) {
+	} else if (topic_make(chk->rk, chk->ctx, topic, true, &err) == 0) {
 		chk->missing++;
 		chk->single += chk->replicas == 1;
 	} else if (error_exit_code(&err) == EXIT_PERMISSION) {
@@ -263,7 +263,7 @@ static void check_missing(struct checker *chk, const struct kafka_topic *topic)
 static int look_at_topic(struct checker *chk, const char *name, struct topic_facts *ret)
 {
 	struct error err = ERROR_INIT;
-	int r = topic_look(chk->rk, name, ret, &err);
+	int r = topic_look(chk->rk, chk->ctx, name, ret, &err);
 
 	if (r < 0 && error_exit_code(&err) == EXIT_PERMISSION)
 		add_refused(chk, "seeing topic", name);
@@ -295,7 +295,7 @@ static void check_group(struct checker *chk, const char *suffix)
 
 	snprintf(name, sizeof(name), "sluice-%s%s", chk->ctx->cfg->name, suffix);
 	rd_kafka_DescribeConsumerGroups(chk->rk, names, 1, NULL, queue);
-	event = rd_kafka_queue_poll(queue, KAFKA_REQUEST_MS);
+	event = kafka_answer(chk->ctx, queue);
 	if (event && !rd_kafka_event_error(event)) {
 		groups = rd_kafka_DescribeConsumerGroups_result_groups(
 			rd_kafka_event_DescribeConsumerGroups_result(event), &n);
@@ -330,7 +330,7 @@ static void check_foreign_topic(struct checker *chk, const char *name)
 	struct topic_facts facts;
 
 	probe_read(chk, name);
-	if (topic_look(chk->rk, name, &facts, &err) != 0 || !facts.known)
+	if (topic_look(chk->rk, chk->ctx, name, &facts, &err) != 0 || !facts.known)
 		return;
 	if (facts.compacts)
 		finding_add(chk->out, FINDING_WARN, "KAFKA-COMPACT", NULL,
@@ -347,7 +347,7 @@ static void check_foreign_topic(struct checker *chk, const char *name)
 static void check_foreign(struct checker *chk)
 {
 	const struct rd_kafka_metadata *meta = NULL;
-	rd_kafka_resp_err_t code = rd_kafka_metadata(chk->rk, 1, NULL, &meta, KAFKA_REQUEST_MS);
+	rd_kafka_resp_err_t code = kafka_metadata(chk->rk, chk->ctx, true, NULL, &meta);
 	uint32_t n = 0;
 
 	for (int i = 0; !code && i < meta->topic_cnt; i++) {
@@ -442,7 +442,7 @@ static void check_table(struct checker *chk, struct spread *spread, const struct
 static void check_present(struct checker *chk, struct spread *spread)
 {
 	const struct rd_kafka_metadata *meta = NULL;
-	rd_kafka_resp_err_t code = rd_kafka_metadata(chk->rk, 1, NULL, &meta, KAFKA_REQUEST_MS);
+	rd_kafka_resp_err_t code = kafka_metadata(chk->rk, chk->ctx, true, NULL, &meta);
 
 	for (int i = 0; !code && i < meta->topic_cnt; i++) {
 		struct kafka_topic topic = { .name = meta->topics[i].topic };
@@ -460,7 +460,7 @@ static void check_tables(struct checker *chk, const struct check_tables *tables,
 	struct spread spread = { 0 };
 	struct topic_facts facts;
 
-	if (topic_look(chk->rk, state, &facts, &ignored) == 0 &&
+	if (topic_look(chk->rk, chk->ctx, state, &facts, &ignored) == 0 &&
 		state_kafka_new(chk->ctx, &spread.stored, &ignored) < 0)
 		spread.stored = NULL;
 	for (uint32_t i = 0; tables && i < tables->n; i++)
@@ -499,7 +499,8 @@ void transport_kafka_check(const struct context *ctx, const struct check_tables 
 	if (clients(&chk, &err) < 0) {
 		add_error(&chk, &err);
 	} else if (check_brokers(&chk)) {
-		chk.replicas = topic_new_replicas(chk.rk, chk.cfg);
+		if (topic_new_replicas(chk.rk, ctx, &chk.replicas, &err) < 0)
+			add_error(&chk, &err);
 		*ret_replicas = chk.replicas;
 		check_encryption(&chk);
 		if (chk.cfg->events == EVENTS_DEBEZIUM)

@@ -285,66 +285,6 @@ struct codec *kafka_codec(const struct context *ctx, const char *database)
 	});
 }
 
-rd_kafka_resp_err_t kafka_offset(
-	rd_kafka_t *rk, const char *topic, int32_t partition, int64_t which, int timeout_ms, int64_t *ret)
-{
-	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-	rd_kafka_resp_err_t code;
-
-	rd_kafka_topic_partition_list_add(list, topic, partition)->offset = which;
-	code = rd_kafka_offsets_for_times(rk, list, timeout_ms);
-	if (!code)
-		code = list->elems[0].err;
-	if (!code)
-		*ret = list->elems[0].offset;
-	rd_kafka_topic_partition_list_destroy(list);
-	return code;
-}
-
-int kafka_partitions(rd_kafka_t *rk, const char *topic, uint32_t *ret, struct error *err)
-{
-	rd_kafka_topic_t *handle = rd_kafka_topic_new(rk, topic, NULL);
-	const struct rd_kafka_metadata *meta = NULL;
-	rd_kafka_resp_err_t code;
-
-	if (!handle)
-		return kafka_error(err, rd_kafka_last_error(), "opening topic %s", topic);
-	code = rd_kafka_metadata(rk, 0, handle, &meta, KAFKA_REQUEST_MS);
-	if (!code && meta->topic_cnt == 1) {
-		code = meta->topics[0].err;
-		*ret = (uint32_t)meta->topics[0].partition_cnt;
-	}
-	if (meta)
-		rd_kafka_metadata_destroy(meta);
-	rd_kafka_topic_destroy(handle);
-	if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC)
-		return 1;
-	return code ? kafka_error(err, code, "asking for topic %s", topic) : 0;
-}
-
-int kafka_bounds(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t *ret_low, int64_t *ret_high,
-	struct error *err)
-{
-	uint32_t n = 0;
-	rd_kafka_resp_err_t code =
-		kafka_offset(rk, topic, partition, RD_KAFKA_OFFSET_BEGINNING, KAFKA_REQUEST_MS, ret_low);
-
-	if (!code)
-		code = kafka_offset(rk, topic, partition, RD_KAFKA_OFFSET_END, KAFKA_REQUEST_MS, ret_high);
-	if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
-		code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) {
-		/* a broker that starts does not know its partitions at once: only a topic that nobody names is none */
-		int r = kafka_partitions(rk, topic, &n, err);
-
-		if (r != 0)
-			return r;
-		if (n <= (uint32_t)partition)
-			return 1;
-	}
-	return code ? kafka_error(err, code, "asking for the ends of topic %s partition %d", topic, partition)
-		    : 0;
-}
-
 static int scan_partition(rd_kafka_topic_t *topic, const struct context *ctx, const struct kafka_range *range,
 	int (*each)(void *arg, const struct message *msg, struct error *err), void *arg, struct error *err)
 {

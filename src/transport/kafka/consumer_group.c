@@ -224,7 +224,7 @@ static int group_check_topic(struct consumer *c, struct error *err)
 	int r;
 
 	snprintf(name, sizeof(name), "%s.changes", c->ctx->cfg->transport.kafka.prefix);
-	r = kafka_partitions(c->rk, name, &n, err);
+	r = kafka_partitions(c->rk, c->ctx, name, &n, err);
 	if (r > 0) {
 		error_set(err, ERROR_TRANSIENT, "KAFKA-TOPIC", "topic %s does not exist", name);
 		return error_remedy(err, "start the reader, which makes it");
@@ -380,7 +380,7 @@ int group_seek(struct consumer *c, const struct partition *partition, const stru
 		return error_set(err, ERROR_BUG, "KAFKA-SEEK", "a partition that is not assigned");
 	if (SLUICE_FAULT_POINT("transport.kafka.seek"))
 		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point transport.kafka.seek");
-	while ((r = kafka_bounds(c->rk, partition->topic, partition->id, &low, &high, err)) > 0) {
+	while ((r = kafka_bounds(c->rk, c->ctx, partition->topic, partition->id, &low, &high, err)) > 0) {
 		if (mono_diff_us(mono_now(), began) > GONE_MS * 1000)
 			return feed_resync(feed, err, "KAFKA-LOG-GONE", "it does not exist any more");
 		poll(NULL, 0, LOOK_MS);

@@ -249,7 +249,8 @@ static int is_single(struct foreign *foreign, const struct feed *feed, bool *ret
 
 	if (foreign->partitions.feed != feed ||
 		mono_diff_us(now, foreign->partitions.at) > PARTITIONS_MS * INT64_C(1000)) {
-		if (kafka_partitions(foreign->rk, feed->partition.topic, &foreign->partitions.n, err) < 0)
+		if (kafka_partitions(foreign->rk, foreign->ctx, feed->partition.topic, &foreign->partitions.n,
+			    err) < 0)
 			return -1;
 		foreign->partitions.feed = feed;
 		foreign->partitions.at = now;

@@ -66,6 +66,14 @@ rd_kafka_headers_t *kafka_headers(const struct message *msg);
 struct codec *kafka_codec(const struct context *ctx, const char *database);
 
 /**
+ * kafka_metadata() - rd_kafka_metadata() that a request to stop ends. all: of all topics; topic: of this one; neither: of the brokers.
+ * Blocks: up to KAFKA_REQUEST_MS, after a stop once for half of that at most. Return: the client's own word; 0 with *ret the caller's.
+ */
+rd_kafka_resp_err_t kafka_metadata(rd_kafka_t *rk, const struct context *ctx, bool all,
+	rd_kafka_topic_t *topic, const struct rd_kafka_metadata **ret);
+/** kafka_answer() - what comes to an administrative question's queue. Blocks: as kafka_metadata(). Return: the caller's; NULL. */
+rd_kafka_event_t *kafka_answer(const struct context *ctx, rd_kafka_queue_t *queue);
+/**
  * kafka_offset() - RD_KAFKA_OFFSET_BEGINNING or RD_KAFKA_OFFSET_END of a partition, as a number. Not
  * rd_kafka_query_watermark_offsets(): before librdkafka 2.3 it waits for a leader that has died until that one is back, whatever
  * time it is given.
@@ -73,10 +81,10 @@ struct codec *kafka_codec(const struct context *ctx, const char *database);
  */
 rd_kafka_resp_err_t kafka_offset(
 	rd_kafka_t *rk, const char *topic, int32_t partition, int64_t which, int timeout_ms, int64_t *ret);
-/** kafka_bounds() - first offset and the one behind the last of a partition. Blocks: up to KAFKA_REQUEST_MS. Return: 0; 1 = there
- * is no such topic or partition; negative. */
-int kafka_bounds(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t *ret_low, int64_t *ret_high,
-	struct error *err);
+/** kafka_bounds() - first offset and the one behind the last of a partition. Blocks: up to 2 × KAFKA_REQUEST_MS, or until a stop.
+ * Return: 0; 1 = there is no such topic or partition; negative. */
+int kafka_bounds(rd_kafka_t *rk, const struct context *ctx, const char *topic, int32_t partition,
+	int64_t *ret_low, int64_t *ret_high, struct error *err);
 
 /**
  * kafka_scan() - reads [from, to) of a partition, in order.
@@ -91,10 +99,10 @@ struct kafka_range {
 int kafka_scan(rd_kafka_t *rk, const struct context *ctx, const struct kafka_range *range,
 	int (*each)(void *arg, const struct message *msg, struct error *err), void *arg, struct error *err);
 
-/**
- * kafka_partitions() - how many partitions a topic has. Return: 0; 1 = there is no such topic; negative.
- */
-int kafka_partitions(rd_kafka_t *rk, const char *topic, uint32_t *ret, struct error *err);
+/** kafka_partitions() - how many partitions a topic has. Blocks: up to KAFKA_REQUEST_MS, or until a stop. Return: 0; 1 = there is
+ * no such topic; negative. */
+int kafka_partitions(
+	rd_kafka_t *rk, const struct context *ctx, const char *topic, uint32_t *ret, struct error *err);
 
 /* a topic that has to be there */
 struct kafka_topic {

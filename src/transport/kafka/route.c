@@ -162,7 +162,7 @@ static int route_count(
 	struct writer *w, const char *topic, bool tied, bool own, struct stored *stored, struct error *err)
 {
 	uint32_t n = 0;
-	int r = kafka_partitions(w->rk, topic, &n, err);
+	int r = kafka_partitions(w->rk, w->ctx, topic, &n, err);
 
 	if (r < 0)
 		return r;
@@ -216,7 +216,7 @@ static int route_tail(struct writer *w, const struct route *route, uint32_t part
 		.sole = stored->reign.number && !stored->interrupted,
 	};
 	int64_t high = 0;
-	int r = kafka_bounds(w->rk, route->topic, (int32_t)partition, &request.low, &high, err);
+	int r = kafka_bounds(w->rk, w->ctx, route->topic, (int32_t)partition, &request.low, &high, err);
 
 	if (r == 1)
 		return route_gone(route->topic, err);

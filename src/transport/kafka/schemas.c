@@ -130,7 +130,7 @@ static int schemas_partition(struct schemas *schemas, rd_kafka_t *rk, int32_t id
 {
 	struct kafka_range range = { .topic = schemas->topic, .partition = id };
 	int64_t low = 0;
-	int r = kafka_bounds(rk, schemas->topic, id, &low, &range.to, err);
+	int r = kafka_bounds(rk, schemas->ctx, schemas->topic, id, &low, &range.to, err);
 
 	if (r != 0)
 		return r < 0 ? r : 0;
@@ -153,7 +153,7 @@ int schemas_load(struct schemas *schemas, struct error *err)
 		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point transport.kafka.schemas");
 	if (kafka_reader_client(schemas->ctx, "schemas", &rk, err) < 0)
 		return -1;
-	r = kafka_partitions(rk, schemas->topic, &n, err);
+	r = kafka_partitions(rk, schemas->ctx, schemas->topic, &n, err);
 	if (r == 0)
 		schemas_partitions(schemas, n);
 	for (uint32_t i = 0; r == 0 && i < schemas->n_next; i++)

@@ -21,7 +21,8 @@
 
 #include "kafka.h"
 
-#define ACK_MS 30000
+#define ACK_MS	30000
+#define STOP_MS 5000 /* from a request to stop on */
 
 struct entry {
 	char *key; /* of the message: the whole JSON text */
@@ -132,7 +133,7 @@ static int state_read(struct state_kafka *st, struct error *err)
 	struct kafka_range range = { .topic = st->topic };
 	rd_kafka_t *rk = NULL;
 	/* asked by the producer: one that knows no leader yet would let its first message wait for a second */
-	int r = kafka_bounds(st->producer, st->topic, 0, &range.from, &range.to, err);
+	int r = kafka_bounds(st->producer, st->ctx, st->topic, 0, &range.from, &range.to, err);
 
 	if (r != 0 || range.from >= range.to)
 		return r < 0 ? r : 0; /* no topic: nothing was ever stored */
@@ -150,6 +151,7 @@ static int state_write(struct state_kafka *st, const char *key, size_t key_len, 
 	char reign[REIGN_TEXT];
 	struct mono until = mono_add_ms(mono_now(), ACK_MS);
 	rd_kafka_resp_err_t code;
+	bool stopping = false;
 
 	if (!st->reign.number)
 		return error_set(err, ERROR_TRANSIENT, "FENCED", "the log has not been taken over");
@@ -165,11 +167,16 @@ static int state_write(struct state_kafka *st, const char *key, size_t key_len, 
 		RD_KAFKA_V_END);
 	if (code)
 		return kafka_error(err, code, "writing topic %s", st->topic);
-	while (!st->reported && mono_until_ms(until, mono_now()) > 0)
+	while (!st->reported && mono_until_ms(until, mono_now()) > 0) {
+		if (!stopping && context_stopping(st->ctx)) {
+			stopping = true;
+			until = mono_add_ms(mono_now(), STOP_MS);
+		}
 		rd_kafka_poll(st->producer, 100);
+	}
 	if (!st->reported)
 		return error_set(err, ERROR_TRANSIENT, "KAFKA-TIMEOUT", "topic %s: no answer in %d s",
-			st->topic, ACK_MS / 1000);
+			st->topic, (stopping ? STOP_MS : ACK_MS) / 1000);
 	if (st->report)
 		return kafka_error(err, st->report, "writing topic %s", st->topic);
 	entry_put(entry_get(st, key, key_len), st->reign, value, len);

@@ -123,7 +123,7 @@ static int fence(struct writer *w, int64_t *ret_offset, struct error *err)
 		raise_above(w, request.known.reign.number);
 		return 1;
 	}
-	r = kafka_bounds(w->rk, w->root_name, 0, &request.low, &high, err);
+	r = kafka_bounds(w->rk, w->ctx, w->root_name, 0, &request.low, &high, err);
 	if (r == 1)
 		return kafka_error(err, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, "topic %s", w->root_name);
 	if (r < 0 || tail_find(w->ctx, &request, &w->tail, err) < 0)

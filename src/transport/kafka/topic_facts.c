@@ -93,9 +93,10 @@ void topic_set(const struct config *cfg, struct topic_set *ret)
 	}
 }
 
-/* gives each setting of a topic or broker to each(). Return: 0; 1 = they cannot be known */
-static int settings_read(rd_kafka_t *rk, rd_kafka_ResourceType_t type, const char *name,
-	void (*each)(void *arg, const char *name, const char *value), void *arg)
+/* gives each setting of a topic or broker to each(). Return: 0; 1 = they may not be known; negative = nobody answered */
+static int settings_read(rd_kafka_t *rk, const struct context *ctx, rd_kafka_ResourceType_t type,
+	const char *name, void (*each)(void *arg, const char *name, const char *value), void *arg,
+	struct error *err)
 {
 	rd_kafka_ConfigResource_t *resource = rd_kafka_ConfigResource_new(type, name);
 	rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
@@ -105,7 +106,10 @@ static int settings_read(rd_kafka_t *rk, rd_kafka_ResourceType_t type, const cha
 	int r = 1;
 
 	rd_kafka_DescribeConfigs(rk, &resource, 1, NULL, queue);
-	event = rd_kafka_queue_poll(queue, KAFKA_REQUEST_MS);
+	event = kafka_answer(ctx, queue);
+	if (!event)
+		r = error_set(err, ERROR_TRANSIENT, "KAFKA-TIMEOUT", "settings of %s: no answer in %d s",
+			name, KAFKA_REQUEST_MS / 1000);
 	if (event && !rd_kafka_event_error(event))
 		found = rd_kafka_DescribeConfigs_result_resources(
 			rd_kafka_event_DescribeConfigs_result(event), &n);
@@ -161,16 +165,18 @@ static void count_replicas(const struct rd_kafka_metadata_topic *topic, struct t
 	}
 }
 
-int topic_look(rd_kafka_t *rk, const char *name, struct topic_facts *ret, struct error *err)
+int topic_look(rd_kafka_t *rk, const struct context *ctx, const char *name, struct topic_facts *ret,
+	struct error *err)
 {
 	rd_kafka_topic_t *handle = rd_kafka_topic_new(rk, name, NULL);
 	const struct rd_kafka_metadata *meta = NULL;
 	rd_kafka_resp_err_t code;
+	int r;
 
 	if (!handle)
 		return kafka_error(err, rd_kafka_last_error(), "opening topic %s", name);
 	*ret = (struct topic_facts){ .retention_ms = -1, .retention_bytes = -1 };
-	code = rd_kafka_metadata(rk, 0, handle, &meta, KAFKA_REQUEST_MS);
+	code = kafka_metadata(rk, ctx, false, handle, &meta);
 	if (!code && meta->topic_cnt == 1) {
 		code = meta->topics[0].err;
 		count_replicas(&meta->topics[0], ret);
@@ -182,8 +188,9 @@ int topic_look(rd_kafka_t *rk, const char *name, struct topic_facts *ret, struct
 		return 1;
 	if (code)
 		return kafka_error(err, code, "topic %s", name);
-	ret->known = settings_read(rk, RD_KAFKA_RESOURCE_TOPIC, name, topic_setting, ret) == 0;
-	return 0;
+	r = settings_read(rk, ctx, RD_KAFKA_RESOURCE_TOPIC, name, topic_setting, ret, err);
+	ret->known = r == 0;
+	return r < 0 ? r : 0;
 }
 
 static void broker_setting(void *arg, const char *name, const char *value)
@@ -192,23 +199,29 @@ static void broker_setting(void *arg, const char *name, const char *value)
 		*(uint32_t *)arg = (uint32_t)strtoul(value, NULL, 10);
 }
 
-uint32_t topic_new_replicas(rd_kafka_t *rk, const struct config_kafka *cfg)
+int topic_new_replicas(rd_kafka_t *rk, const struct context *ctx, uint32_t *ret, struct error *err)
 {
+	const struct config_kafka *cfg = &ctx->cfg->transport.kafka;
 	const struct rd_kafka_metadata *meta = NULL;
-	uint32_t n = 0;
+	rd_kafka_resp_err_t code;
 	char broker[16];
 	int brokers;
 
-	if (cfg->replication_factor > 0)
-		return (uint32_t)cfg->replication_factor;
-	if (rd_kafka_metadata(rk, 0, NULL, &meta, KAFKA_REQUEST_MS) != RD_KAFKA_RESP_ERR_NO_ERROR)
+	*ret = cfg->replication_factor > 0 ? (uint32_t)cfg->replication_factor : 0;
+	if (*ret)
 		return 0;
+	code = kafka_metadata(rk, ctx, false, NULL, &meta);
+	if (code)
+		return kafka_error(err, code, "asking for the brokers");
 	brokers = meta->broker_cnt;
 	snprintf(broker, sizeof(broker), "%d", brokers ? (int)meta->brokers[0].id : 0);
 	rd_kafka_metadata_destroy(meta);
-	if (brokers == 1)
-		return 1;
-	return settings_read(rk, RD_KAFKA_RESOURCE_BROKER, broker, broker_setting, &n) == 0 ? n : 0;
+	if (brokers == 1) {
+		*ret = 1;
+		return 0;
+	}
+	return settings_read(rk, ctx, RD_KAFKA_RESOURCE_BROKER, broker, broker_setting, ret, err) < 0 ? -1
+												      : 0;
 }
 
 static void add_setting(struct finding_list *ret, enum finding_level level, const char *code,

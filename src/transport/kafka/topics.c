@@ -23,13 +23,18 @@ static int topic_config(rd_kafka_NewTopic_t *topic, const char *name, const char
 }
 
 static rd_kafka_NewTopic_t *topic_new(
-	rd_kafka_t *rk, const struct config_kafka *cfg, const struct kafka_topic *topic, struct error *err)
+	rd_kafka_t *rk, const struct context *ctx, const struct kafka_topic *topic, struct error *err)
 {
+	const struct config_kafka *cfg = &ctx->cfg->transport.kafka;
 	char text[200], retention[24];
-	uint32_t replicas = topic_new_replicas(rk, cfg);
-	rd_kafka_NewTopic_t *new = rd_kafka_NewTopic_new(
-		topic->name, (int)topic->partitions, cfg->replication_factor, text, sizeof(text));
+	rd_kafka_NewTopic_t *new;
+	uint32_t replicas;
 
+	/* a topic keeps what a guess has given it */
+	if (topic_new_replicas(rk, ctx, &replicas, err) < 0)
+		return NULL;
+	new = rd_kafka_NewTopic_new(
+		topic->name, (int)topic->partitions, cfg->replication_factor, text, sizeof(text));
 	if (!new) {
 		error_set(err, ERROR_CONFIG, "KAFKA-TOPIC", "topic %s: %s", topic->name, text);
 		return NULL;
@@ -68,10 +73,10 @@ static int topic_result(rd_kafka_event_t *event, const struct kafka_topic *topic
 	return code ? kafka_error(err, code, "making topic %s", topic->name) : 0;
 }
 
-int topic_make(rd_kafka_t *rk, const struct config_kafka *cfg, const struct kafka_topic *topic, bool only_try,
+int topic_make(rd_kafka_t *rk, const struct context *ctx, const struct kafka_topic *topic, bool only_try,
 	struct error *err)
 {
-	rd_kafka_NewTopic_t *new = topic_new(rk, cfg, topic, err);
+	rd_kafka_NewTopic_t *new = topic_new(rk, ctx, topic, err);
 	rd_kafka_AdminOptions_t *options;
 	rd_kafka_queue_t *queue;
 	rd_kafka_event_t *event;
@@ -86,7 +91,7 @@ int topic_make(rd_kafka_t *rk, const struct config_kafka *cfg, const struct kafk
 		rd_kafka_AdminOptions_set_validate_only(options, 1, text, sizeof(text));
 	rd_kafka_CreateTopics(rk, &new, 1, options, queue);
 	rd_kafka_AdminOptions_destroy(options);
-	event = rd_kafka_queue_poll(queue, KAFKA_REQUEST_MS);
+	event = kafka_answer(ctx, queue);
 	r = topic_result(event, topic, err);
 	if (event)
 		rd_kafka_event_destroy(event);
@@ -96,14 +101,14 @@ int topic_make(rd_kafka_t *rk, const struct config_kafka *cfg, const struct kafk
 }
 
 /* a topic that was made is not at once known to every broker */
-static int topic_wait(
-	rd_kafka_t *rk, const struct kafka_topic *topic, struct topic_facts *ret, struct error *err)
+static int topic_wait(rd_kafka_t *rk, const struct context *ctx, const struct kafka_topic *topic,
+	struct topic_facts *ret, struct error *err)
 {
 	struct mono until = mono_add_ms(mono_now(), VISIBLE_MS);
 	int r;
 
 	do {
-		r = topic_look(rk, topic->name, ret, err);
+		r = topic_look(rk, ctx, topic->name, ret, err);
 		if (r == 1)
 			rd_kafka_poll(rk, 50);
 	} while (r == 1 && mono_until_ms(until, mono_now()) > 0);
@@ -135,30 +140,30 @@ static int topic_refuse(const struct config *cfg, const struct kafka_topic *topi
 }
 
 static int topic_ensure(
-	rd_kafka_t *rk, const struct config *cfg, const struct kafka_topic *topic, struct error *err)
+	rd_kafka_t *rk, const struct context *ctx, const struct kafka_topic *topic, struct error *err)
 {
 	struct topic_facts facts;
-	int r = topic_look(rk, topic->name, &facts, err);
+	int r = topic_look(rk, ctx, topic->name, &facts, err);
 
-	if (r == 1 && !cfg->transport.kafka.create_topics) {
+	if (r == 1 && !ctx->cfg->transport.kafka.create_topics) {
 		error_set(err, ERROR_CONFIG, "KAFKA-TOPIC-MISSING",
 			"topic %s does not exist, and transport.kafka.create_topics is false", topic->name);
 		return error_remedy(err, "sluice check --print kafka prints the commands that make it");
 	}
 	if (r == 1) {
-		r = topic_make(rk, &cfg->transport.kafka, topic, false, err);
+		r = topic_make(rk, ctx, topic, false, err);
 		if (r == 0)
-			r = topic_wait(rk, topic, &facts, err);
+			r = topic_wait(rk, ctx, topic, &facts, err);
 	}
 	/* also what was just made: somebody else may have been first */
-	return r == 0 ? topic_refuse(cfg, topic, &facts, err) : r;
+	return r == 0 ? topic_refuse(ctx->cfg, topic, &facts, err) : r;
 }
 
 int kafka_topics_ensure(rd_kafka_t *rk, const struct context *ctx, const struct kafka_topic *topics,
 	uint32_t n, struct error *err)
 {
 	for (uint32_t i = 0; i < n; i++) {
-		if (topic_ensure(rk, ctx->cfg, &topics[i], err) < 0)
+		if (topic_ensure(rk, ctx, &topics[i], err) < 0)
 			return -1;
 	}
 	return 0;

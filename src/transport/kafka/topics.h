@@ -46,9 +46,10 @@ static inline uint32_t table_partitions(const struct config_kafka *cfg, const st
 /** topic_set() - fills in all topics that a stream needs. Pure. */
 void topic_set(const struct config *cfg, struct topic_set *ret);
 
-/** topic_look() - asks the brokers. Blocks: up to 2 × KAFKA_REQUEST_MS. Settings that may not be read are no error.
+/** topic_look() - asks the brokers. Blocks: up to 2 × KAFKA_REQUEST_MS, or until a stop. Settings that may not be read are no error.
  * Return: 0; 1 = there is no such topic; negative. */
-int topic_look(rd_kafka_t *rk, const char *name, struct topic_facts *ret, struct error *err);
+int topic_look(rd_kafka_t *rk, const struct context *ctx, const char *name, struct topic_facts *ret,
+	struct error *err);
 
 /**
  * topic_judge() - adds what is wrong with a topic. Pure.
@@ -57,13 +58,13 @@ int topic_look(rd_kafka_t *rk, const char *name, struct topic_facts *ret, struct
 void topic_judge(const struct config *cfg, const struct kafka_topic *topic, const struct topic_facts *facts,
 	struct finding_list *ret);
 
-/** topic_new_replicas() - how many replicas a topic made now will have; 0 = nobody can say. Blocks: up to 2 ×
- * KAFKA_REQUEST_MS. */
-uint32_t topic_new_replicas(rd_kafka_t *rk, const struct config_kafka *cfg);
+/** topic_new_replicas() - how many replicas a topic made now will have; 0 = the brokers do not tell. Blocks: up to 2 ×
+ * KAFKA_REQUEST_MS, or until a stop. Return: 0, negative (TRANSIENT). */
+int topic_new_replicas(rd_kafka_t *rk, const struct context *ctx, uint32_t *ret, struct error *err);
 
 /** topic_make() - makes a topic; it may not be known to every broker at once. @only_try: only looks whether it would be.
  * Return: 0, also when it is there already; negative. */
-int topic_make(rd_kafka_t *rk, const struct config_kafka *cfg, const struct kafka_topic *topic, bool only_try,
+int topic_make(rd_kafka_t *rk, const struct context *ctx, const struct kafka_topic *topic, bool only_try,
 	struct error *err);
 
 /* the administrator's commands, as a shell reads them (commands.c) */
