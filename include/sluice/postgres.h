@@ -99,5 +99,7 @@ int pg_result(PGconn *conn, const atomic_bool *stop, PGresult **ret, struct erro
 /** pg_exec_stop() - pg_exec() that can be given up; sql may hold several statements, the last result is returned. */
 int pg_exec_stop(
 	PGconn *conn, const char *sql, const atomic_bool *stop, PGresult **ret_res, struct error *err);
+/** pg_cancel() - asks the server to give up the session's statement. Blocks: for a connection of its own. */
+void pg_cancel(PGconn *conn);
 /** pg_stopped() - fills err with TRANSIENT "STOPPED"; returns -1. */
 int pg_stopped(struct error *err);

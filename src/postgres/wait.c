@@ -21,7 +21,7 @@ static bool stopping(const atomic_bool *stop)
 	return stop && atomic_load_explicit(stop, memory_order_relaxed);
 }
 
-static void cancel(PGconn *conn)
+void pg_cancel(PGconn *conn)
 {
 	PGcancel *c = PQgetCancel(conn);
 	char why[128];
@@ -55,7 +55,7 @@ int pg_flush(PGconn *conn, const atomic_bool *stop, struct error *err)
 
 	while ((r = PQflush(conn)) == 1) {
 		if (stopping(stop)) {
-			cancel(conn);
+			pg_cancel(conn);
 			return pg_stopped(err);
 		}
 		if (pg_wait(conn, true, TURN_MS, err) < 0)
@@ -73,7 +73,7 @@ int pg_result(PGconn *conn, const atomic_bool *stop, PGresult **ret, struct erro
 		return -1;
 	while (PQisBusy(conn)) {
 		if (stopping(stop)) {
-			cancel(conn);
+			pg_cancel(conn);
 			return pg_stopped(err);
 		}
 		if (pg_wait(conn, false, TURN_MS, err) < 0)

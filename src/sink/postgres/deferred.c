@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "apply.h"
+#include "statement.h"
 
 void deferred_note(struct apply *apply, struct target *target, const struct value *key)
 {
@@ -47,13 +48,8 @@ static void put_check(
 {
 	buf_printf(sql, "SELECT pg_catalog.count(*) FROM (SELECT 1 FROM %s AS a", target->sql_rows);
 	if (!whole) {
-		buf_puts(sql, ", unnest(");
-		for (uint32_t i = 0; i < target->n_keys; i++)
-			buf_printf(sql, "%s$%u", i ? ", " : "", i + 1);
-		buf_puts(sql, ") AS n(");
-		for (uint32_t i = 0; i < target->n_keys; i++)
-			buf_printf(sql, "%sp%u", i ? ", " : "", i + 1);
-		buf_putc(sql, ')');
+		buf_puts(sql, ", ");
+		statement_put_unnest(sql, target->n_keys);
 	}
 	buf_puts(sql, " WHERE ");
 	for (uint32_t i = 0; !whole && i < target->n_keys; i++) {

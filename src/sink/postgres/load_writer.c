@@ -122,18 +122,17 @@ int load_chunk_begin(struct snapshot_writer *w, const struct snapshot_chunk *chu
 	return PQresultStatus(res) == PGRES_COPY_IN ? 0 : write_failed(w, res, err);
 }
 
-static int statement(struct snapshot_writer *w, const char *sql, uint64_t *ret_rows, struct error *err)
+/* the end of a statement; its tag counts the rows */
+static int ended(struct snapshot_writer *w, uint64_t *rows, struct error *err)
 {
 	_cleanup_(PQclearp) PGresult *res = NULL;
 	PGresult *next = NULL;
 
-	if (!PQsendQuery(w->conn, sql))
-		return write_failed(w, NULL, err);
 	if (pg_result(w->conn, w->load->base.cancel, &res, err) < 0)
 		return -1;
 	if (PQresultStatus(res) != PGRES_COMMAND_OK)
 		return write_failed(w, res, err);
-	*ret_rows += strtoull(PQcmdTuples(res), NULL, 10);
+	*rows += strtoull(PQcmdTuples(res), NULL, 10);
 	if (pg_result(w->conn, w->load->base.cancel, &next, err) < 0)
 		return -1;
 	PQclear(next);
@@ -153,7 +152,9 @@ static int write_rows(struct snapshot_writer *w, const struct batch *batch, stru
 		if (load_rows_put(&w->sql, batch->raw, batch->raw_len, &at, rel->n_columns) < 0)
 			return error_set(err, ERROR_BUG, "SNAPSHOT-TEXT", "%s.%s: COPY text of another shape",
 				rel->schema, rel->name);
-		if (statement(w, buf_str(&w->sql), &w->rows, err) < 0)
+		if (!PQsendQuery(w->conn, buf_str(&w->sql)))
+			return write_failed(w, NULL, err);
+		if (ended(w, &w->rows, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -181,23 +182,12 @@ int load_chunk_write(struct snapshot_writer *w, const struct batch *batch, struc
 	return 0;
 }
 
-/* ends the COPY; the command's tag counts the rows */
 static int copy_end(struct snapshot_writer *w, uint64_t *ret_rows, struct error *err)
 {
-	_cleanup_(PQclearp) PGresult *res = NULL;
-	PGresult *next = NULL;
-
 	if (PQputCopyEnd(w->conn, NULL) < 0)
 		return write_failed(w, NULL, err);
-	if (pg_result(w->conn, w->load->base.cancel, &res, err) < 0)
-		return -1;
-	if (PQresultStatus(res) != PGRES_COMMAND_OK)
-		return write_failed(w, res, err);
-	*ret_rows = strtoull(PQcmdTuples(res), NULL, 10);
-	if (pg_result(w->conn, w->load->base.cancel, &next, err) < 0)
-		return -1;
-	PQclear(next);
-	return 0;
+	*ret_rows = 0;
+	return ended(w, ret_rows, err);
 }
 
 int load_chunk_commit(struct snapshot_writer *w, uint64_t *ret_rows, struct error *err)

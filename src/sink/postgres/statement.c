@@ -34,13 +34,13 @@ static void put_scalar(struct buf *sql, const struct statement_spec *spec, uint3
 		buf_printf(sql, "::%s", spec->params[i].type);
 }
 
-static void put_unnest(struct buf *sql, const struct statement_spec *spec)
+void statement_put_unnest(struct buf *sql, uint32_t n_params)
 {
 	buf_puts(sql, "unnest(");
-	for (uint32_t i = 0; i < spec->n_params; i++)
+	for (uint32_t i = 0; i < n_params; i++)
 		buf_printf(sql, "%s$%u", i ? ", " : "", i + 1);
 	buf_puts(sql, ") AS n(");
-	for (uint32_t i = 0; i < spec->n_params; i++)
+	for (uint32_t i = 0; i < n_params; i++)
 		buf_printf(sql, "%sp%u", i ? ", " : "", i + 1);
 	buf_putc(sql, ')');
 }
@@ -152,7 +152,7 @@ static void put_insert(struct buf *sql, const struct statement_spec *spec)
 	put_insert_columns(sql, spec);
 	put_insert_values(sql, spec);
 	buf_puts(sql, " FROM ");
-	put_unnest(sql, spec);
+	statement_put_unnest(sql, spec->n_params);
 }
 
 /* `met` is read under the statement's snapshot, before the insert: it tells an overwritten row from a new one */
@@ -161,7 +161,7 @@ static void put_insert_conflict(struct buf *sql, const struct statement_spec *sp
 	bool first = true;
 
 	buf_puts(sql, "WITH n AS MATERIALIZED (SELECT * FROM ");
-	put_unnest(sql, spec);
+	statement_put_unnest(sql, spec->n_params);
 	buf_printf(sql, "), met AS (SELECT 1 FROM %s AS t, n WHERE ", spec->rows);
 	put_condition(sql, spec);
 	buf_printf(sql, "), i AS (INSERT INTO %s", spec->table);
@@ -193,7 +193,7 @@ static void put_update(struct buf *sql, const struct statement_spec *spec)
 	buf_printf(sql, "UPDATE %s AS t SET ", spec->rows);
 	put_assignments(sql, spec, false);
 	buf_puts(sql, " FROM ");
-	put_unnest(sql, spec);
+	statement_put_unnest(sql, spec->n_params);
 	buf_puts(sql, " WHERE ");
 	put_condition(sql, spec);
 }
@@ -201,7 +201,7 @@ static void put_update(struct buf *sql, const struct statement_spec *spec)
 static void put_delete(struct buf *sql, const struct statement_spec *spec)
 {
 	buf_printf(sql, "DELETE FROM %s AS t USING ", spec->rows);
-	put_unnest(sql, spec);
+	statement_put_unnest(sql, spec->n_params);
 	buf_puts(sql, " WHERE ");
 	put_condition(sql, spec);
 }
@@ -212,7 +212,7 @@ static void put_replace(struct buf *sql, const struct statement_spec *spec)
 	bool guard = has_guard(spec);
 
 	buf_puts(sql, "WITH n AS MATERIALIZED (SELECT * FROM ");
-	put_unnest(sql, spec);
+	statement_put_unnest(sql, spec->n_params);
 	buf_puts(sql, "), ");
 	if (guard) {
 		buf_printf(sql, "u AS (UPDATE %s AS t SET ", spec->rows);

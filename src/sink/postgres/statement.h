@@ -49,5 +49,7 @@ struct statement_spec {
 	uint32_t n_kept_columns;
 };
 
+/** statement_put_unnest() - appends the parameters, $1 to $n, as a table `n` of columns p1 to pn. Pure. */
+void statement_put_unnest(struct buf *sql, uint32_t n_params);
 /** statement_put() - appends the statement. Thread: any. Blocks: never. */
 void statement_put(struct buf *sql, const struct statement_spec *spec);

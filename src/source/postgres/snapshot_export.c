@@ -72,16 +72,6 @@ static int blocked_error(struct pg_snapshot *snap, struct error *err)
 	return error_exit(err, EXIT_TIMEOUT);
 }
 
-static void cancel(PGconn *conn)
-{
-	PGcancel *c = PQgetCancel(conn);
-	char why[128];
-
-	if (c)
-		PQcancel(c, why, sizeof(why));
-	PQfreeCancel(c);
-}
-
 /* 0 = there is a result; else *err says why there is none, and the command has been cancelled */
 static int slot_await(struct pg_snapshot *snap, PGconn *conn, struct error *err)
 {
@@ -96,7 +86,7 @@ static int slot_await(struct pg_snapshot *snap, PGconn *conn, struct error *err)
 				pg_stopped(err);
 			else
 				blocked_error(snap, err);
-			cancel(conn);
+			pg_cancel(conn);
 			given_up = true;
 			deadline = mono_add_ms(mono_now(), DRAIN_MS);
 		}
