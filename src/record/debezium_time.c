@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "calendar.h"
 #include "debezium_parts.h"
 
 #define SECOND_US INT64_C(1000000)
@@ -29,7 +30,7 @@
 #define DATE_CUT_INFINITY	INT64_C(-622191234)
 #define DATE_CUT_MINUS_INFINITY INT64_C(-625821272)
 #define DATE_CUT_YEAR		292269055
-#define YEARS_400_US		(INT64_C(146097) * DAY_US)
+#define YEARS_400_US		(CALENDAR_ERA_DAYS * DAY_US)
 #define INTERVAL_MAX		INT64_C(0x7FFFFFFF)
 
 struct moment {
@@ -60,15 +61,6 @@ static bool take_digits(struct cursor *cur, unsigned least, unsigned most, int64
 	for (*ret = 0; n < most && cur->p < cur->end && (unsigned)(*cur->p - '0') < 10; n++)
 		*ret = *ret * 10 + (*cur->p++ - '0');
 	return n >= least;
-}
-
-static int64_t days_of(int64_t year, unsigned month, unsigned day)
-{
-	int64_t y = year - (month <= 2), era = (y >= 0 ? y : y - 399) / 400;
-	unsigned yoe = (unsigned)(y - era * 400);
-	unsigned doy = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
-
-	return era * 146097 + (int64_t)(yoe * 365 + yoe / 4 - yoe / 100 + doy) - 719468;
 }
 
 static bool print_number(enum json_kind kind, int64_t n, struct buf *out)
@@ -128,7 +120,7 @@ static bool print_timestamp(bool zoned, const struct moment *m, struct buf *out)
 
 	if (!m->date || m->year > YEAR_MAX || m->year < YEAR_MIN)
 		return false;
-	us = (__int128_t)days_of(m->year, m->month, m->day) * DAY_US + m->us - m->offset_s * SECOND_US;
+	us = (__int128_t)calendar_days(m->year, m->month, m->day) * DAY_US + m->us - m->offset_s * SECOND_US;
 	if (us > INT64_MAX)
 		return print_late(zoned, us, out);
 	return zoned ? print_zoned((int64_t)us, out) : print_number(JSON_MICRO_TIMESTAMP, (int64_t)us, out);
@@ -144,7 +136,7 @@ static bool print(const struct json_type *type, const struct moment *m, struct b
 	}
 	if (is_date)
 		return m->date && m->year <= DATE_MAX && m->year >= YEAR_MIN &&
-		       print_number(JSON_DATE, days_of(m->year, m->month, m->day), out);
+		       print_number(JSON_DATE, calendar_days(m->year, m->month, m->day), out);
 	if (type->kind == JSON_TIME || type->kind == JSON_MICRO_TIME)
 		return m->time && print_number(JSON_MICRO_TIME, m->us, out);
 	if (type->kind == JSON_ZONED_TIME) {

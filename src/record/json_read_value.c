@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "calendar.h"
 #include "json_read.h"
 
 #define DAY_US INT64_C(86400000000)
@@ -232,19 +233,6 @@ static bool put_decimal(enum json_kind kind, struct read_text value, int64_t sca
 	return ok;
 }
 
-/* days since 1970 as year, month and day of the proleptic calendar; year 0 is 1 BC */
-static void civil(int64_t days, int64_t *ret_year, unsigned *ret_month, unsigned *ret_day)
-{
-	int64_t z = days + 719468, era = (z >= 0 ? z : z - 146096) / 146097;
-	unsigned doe = (unsigned)(z - era * 146097);
-	unsigned yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-	unsigned doy = doe - (365 * yoe + yoe / 4 - yoe / 100), mp = (5 * doy + 2) / 153;
-
-	*ret_day = doy - (153 * mp + 2) / 5 + 1;
-	*ret_month = mp < 10 ? mp + 3 : mp - 9;
-	*ret_year = (int64_t)yoe + era * 400 + (*ret_month <= 2);
-}
-
 /* at least `width` digits; n is not negative */
 static void put_padded(int64_t n, unsigned width, struct buf *out)
 {
@@ -266,7 +254,7 @@ static void put_date(int64_t days, bool *ret_bc, struct buf *out)
 	int64_t year;
 	unsigned month, day;
 
-	civil(days, &year, &month, &day);
+	calendar_date(days, &year, &month, &day);
 	*ret_bc = year <= 0;
 	if (year <= 0)
 		year = 1 - year;

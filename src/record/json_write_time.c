@@ -9,6 +9,7 @@
  * another way (a longer fraction than the column says, another zone, 24:00:00) is inexact.
  */
 
+#include "calendar.h"
 #include "json_write.h"
 
 #define DAY_US	   INT64_C(86400000000)
@@ -127,29 +128,9 @@ static bool take_end(struct json_at *cur, struct moment *ret)
 	return ret->month != 2 || ret->day < 29 || is_leap(ret->bc ? 1 - ret->year : ret->year);
 }
 
-/* days since 1970-01-01 of the proleptic Gregorian calendar; eras of 400 years begin in March */
 static int64_t days_of(const struct moment *at)
 {
-	int64_t year = (at->bc ? 1 - at->year : at->year) - (at->month <= 2);
-	int64_t era = (year >= 0 ? year : year - 399) / 400;
-	int64_t of_era = year - era * 400;
-	int64_t of_year = (153 * ((int64_t)at->month + (at->month > 2 ? -3 : 9)) + 2) / 5 + at->day - 1;
-
-	return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
-}
-
-/* the date of a day number; year counts 1 BC as 0 */
-static void date_of(int64_t days, int64_t *ret_year, uint32_t *ret_month, uint32_t *ret_day)
-{
-	int64_t z = days + 719468, era = (z >= 0 ? z : z - 146096) / 146097;
-	int64_t doe = z - era * 146097;
-	int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-	int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-	int64_t mp = (5 * doy + 2) / 153;
-
-	*ret_day = (uint32_t)(doy - (153 * mp + 2) / 5 + 1);
-	*ret_month = (uint32_t)(mp < 10 ? mp + 3 : mp - 9);
-	*ret_year = yoe + era * 400 + (*ret_month <= 2);
+	return calendar_days(at->bc ? 1 - at->year : at->year, at->month, at->day);
 }
 
 static uint8_t *put_two(uint8_t *to, uint32_t v)
@@ -258,7 +239,7 @@ static enum json_written put_zoned_timestamp(struct json_at cur, uint32_t digits
 
 		days += us / DAY_US - (us % DAY_US < 0);
 		at.us = (us % DAY_US + DAY_US) % DAY_US;
-		date_of(days, &year, &month, &day);
+		calendar_date(days, &year, &month, &day);
 	}
 	buf_putc(out, '"');
 	put_iso_date(year, month, day, out);
