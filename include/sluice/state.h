@@ -24,6 +24,12 @@ struct state_ops {
 
 #define STATE_MISSING 1
 
+/* keys that more than one part knows */
+#define STATE_SNAPSHOT_PRE  "snapshot/pre"  /* the tables are there */
+#define STATE_SNAPSHOT_DUMP "snapshot/dump" /* what remains to be made behind the rows */
+#define STATE_SNAPSHOT_POST "snapshot/post" /* that, too, is there */
+#define STATE_SNAPSHOT_DONE "snapshot/done"
+
 struct state {
 	const struct state_ops *ops;
 };

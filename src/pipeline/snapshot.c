@@ -217,11 +217,11 @@ int snapshot_run(
 int snapshot_post_due(struct sink *to, struct error *err)
 {
 	_cleanup_(buf_freep) struct buf value = BUF_INIT;
-	int r = state_get(to->state, "snapshot/post", &value, err);
+	int r = state_get(to->state, STATE_SNAPSHOT_POST, &value, err);
 
 	if (r <= 0)
 		return r;
-	r = state_get(to->state, "snapshot/dump", &value, err);
+	r = state_get(to->state, STATE_SNAPSHOT_DUMP, &value, err);
 	return r < 0 ? r : r == 0;
 }
 

@@ -274,7 +274,7 @@ static int load_plan(struct snapshot_sink *base, const struct snapshot_source *s
 
 	if (!src->n_tables)
 		return 0;
-	r = state_has(load, "snapshot/pre", err);
+	r = state_has(load, STATE_SNAPSHOT_PRE, err);
 	if (r < 0)
 		return r;
 	if (r == 0) {
@@ -470,7 +470,7 @@ static int analyze(struct load *load, const struct snapshot_source *src, struct 
 static int fill_views(struct load *load, struct error *err)
 {
 	_cleanup_(PQclearp) PGresult *res = NULL;
-	int r = state_has(load, "snapshot/pre", err);
+	int r = state_has(load, STATE_SNAPSHOT_PRE, err);
 
 	if (r <= 0)
 		return r;
@@ -507,7 +507,7 @@ static int load_finish(struct snapshot_sink *base, const struct snapshot_source 
 		return -1;
 	if (SLUICE_FAULT_POINT("snapshot.finish"))
 		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point snapshot.finish");
-	return state_set(load->sink->base.state, "snapshot/done", "1", 1, err);
+	return state_set(load->sink->base.state, STATE_SNAPSHOT_DONE, "1", 1, err);
 }
 
 static const struct snapshot_sink_ops ops = {

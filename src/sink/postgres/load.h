@@ -93,8 +93,6 @@ bool script_has(const struct script_item *item, const char *text);
  * ours are left out. */
 void script_put_pre(struct buf *sql, const struct script_item *item);
 
-#define POST_DONE "snapshot/post" /* state key: all that "post-data" stands for is there */
-
 int restore_schema(
 	struct snapshot_sink *base, const char *section, const struct buf *dump, struct error *err);
 /** restore_claimed() - a progress row was claimed: if we hold the lock on the schema, those who wait for it see that we live.

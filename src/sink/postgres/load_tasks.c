@@ -86,7 +86,7 @@ static int task_begin(struct load *load, PGconn *conn, const struct task *task, 
 	load_lock_key(load, &sql, task->mark);
 	buf_puts(&sql, "); SELECT FROM sluice.migration WHERE stream = ");
 	pg_put_literal(&sql, load->sink->stream);
-	buf_printf(&sql, " AND key IN ('%s', '" POST_DONE "')", task->mark);
+	buf_printf(&sql, " AND key IN ('%s', '" STATE_SNAPSHOT_POST "')", task->mark);
 	if (load_exec(load, conn, buf_str(&sql), &res, err) < 0)
 		return -1;
 	return PQntuples(res) > 0;

@@ -71,20 +71,20 @@ static int restore_pre(struct load *load, const struct buf *dump, struct error *
 	_cleanup_(buf_freep) struct buf text = BUF_INIT;
 	_cleanup_(buf_freep) struct buf sql = BUF_INIT;
 	struct script script;
-	int r = state_get(load->sink->base.state, "snapshot/pre", &text, err);
+	int r = state_get(load->sink->base.state, STATE_SNAPSHOT_PRE, &text, err);
 
 	if (r != STATE_MISSING)
 		return r;
 	if (load_session(load, &load->conn, err) < 0 || to_text(load, dump, "pre-data", &text, err) < 0)
 		return -1;
 	/* stored first: without it keys and indexes would never come */
-	if (state_set(load->sink->base.state, "snapshot/dump", dump->data, dump->len, err) < 0)
+	if (state_set(load->sink->base.state, STATE_SNAPSHOT_DUMP, dump->data, dump->len, err) < 0)
 		return -1;
 	script_parse(&script, buf_str(&text), text.len);
 	for (uint32_t i = 0; i < script.n; i++)
 		script_put_pre(&sql, &script.items[i]);
 	script_fini(&script);
-	load_mark(load, &sql, "snapshot/pre");
+	load_mark(load, &sql, STATE_SNAPSHOT_PRE);
 	buf_puts(&sql, "; COMMIT");
 	if (SLUICE_FAULT_POINT("snapshot.schema_pre"))
 		return error_set(err, ERROR_TRANSIENT, "FAULT", "fault point snapshot.schema_pre");
@@ -223,11 +223,11 @@ static int restore_post(struct load *load, bool keys_only, struct error *err)
 	_cleanup_(buf_freep) struct buf dump = BUF_INIT;
 	_cleanup_(buf_freep) struct buf text = BUF_INIT;
 	struct script script;
-	int r = state_get(state, POST_DONE, &dump, err);
+	int r = state_get(state, STATE_SNAPSHOT_POST, &dump, err);
 
 	if (r != STATE_MISSING)
 		return r;
-	r = state_get(state, "snapshot/dump", &dump, err);
+	r = state_get(state, STATE_SNAPSHOT_DUMP, &dump, err);
 	if (r != 0)
 		return r < 0 ? r : 0;
 	if (load_session(load, &load->conn, err) < 0 || to_text(load, &dump, "post-data", &text, err) < 0)
@@ -239,9 +239,10 @@ static int restore_post(struct load *load, bool keys_only, struct error *err)
 	script_fini(&script);
 	if (r < 0 || keys_only)
 		return r;
-	if (state_set(state, POST_DONE, "1", 1, err) < 0 || state_remove(state, "snapshot/post/", err) < 0)
+	if (state_set(state, STATE_SNAPSHOT_POST, "1", 1, err) < 0 ||
+		state_remove(state, "snapshot/post/", err) < 0)
 		return -1;
-	return state_remove(state, "snapshot/dump", err);
+	return state_remove(state, STATE_SNAPSHOT_DUMP, err);
 }
 
 #define LOCK_HOLDER   "snapshot/holder"

@@ -156,7 +156,7 @@ static int read_facts(const struct pg_source *src, struct state *state, const st
 	if (read_flag(state, "slot/intent", &ret->intent, &value, err) < 0)
 		return -1;
 	ret->intent = ret->intent && intent_is_for(&value, src->slot);
-	if (read_flag(state, "snapshot/done", &ret->done, &value, err) < 0 ||
+	if (read_flag(state, STATE_SNAPSHOT_DONE, &ret->done, &value, err) < 0 ||
 		read_flag(state, "slot/point", &ret->point_known, &value, err) < 0)
 		return -1;
 	if (ret->point_known && !pg_lsn_parse(buf_str(&value), &ret->point))
