@@ -15,23 +15,12 @@
 
 #include <sluice/log_lag.h>
 
+#include "context_fixture.h"
 #include "pipeline/exchange.h"
 
 #define S INT64_C(1000000)
 
 static char name[] = "shop", prefix[] = "shop";
-static struct config cfg;
-static struct log log_sink;
-static struct metrics counters;
-static struct status status;
-static atomic_bool stop;
-static const struct context ctx = {
-	.cfg = &cfg,
-	.log = &log_sink,
-	.metrics = &counters,
-	.status = &status,
-	.stop = &stop,
-};
 
 static int setup(void **state)
 {

@@ -16,71 +16,15 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-#include <sluice/state.h>
-
+#include "store_fixture.h"
 #include "transport/kafka/snapshot.h"
 
-#define KEYS 64
-
-/* a store in memory; the protocol notes what is set */
-struct store {
-	struct state base;
-	struct buf keys[KEYS], values[KEYS];
-	uint32_t n;
-	struct buf *protocol;
-	pthread_mutex_t lock;
-};
-
-static int store_find(struct store *store, const char *key)
+/* what is stored of tables and of the end stands in the protocol */
+static void stored(void *arg, const char *key, const void *value, size_t len)
 {
-	for (uint32_t i = 0; i < store->n; i++) {
-		if (!strcmp(buf_str(&store->keys[i]), key))
-			return (int)i;
-	}
-	return -1;
+	if (strncmp(key, "table/", 6) == 0 || !strcmp(key, STATE_SNAPSHOT_DONE))
+		buf_printf(arg, "%s=%.*s\n", key, (int)len, (const char *)value);
 }
-
-static int store_get(struct state *base, const char *key, struct buf *ret, struct error *err)
-{
-	struct store *store = (struct store *)base;
-	int i = store_find(store, key);
-
-	(void)err;
-	buf_clear(ret);
-	if (i < 0)
-		return STATE_MISSING;
-	buf_put(ret, store->values[i].data, store->values[i].len);
-	return 0;
-}
-
-static int store_set(struct state *base, const char *key, const void *value, size_t len, struct error *err)
-{
-	struct store *store = (struct store *)base;
-	int i = store_find(store, key);
-
-	(void)err;
-	pthread_mutex_lock(&store->lock);
-	if (i < 0) {
-		i = (int)store->n++;
-		buf_puts(&store->keys[i], key);
-	}
-	buf_clear(&store->values[i]);
-	buf_put(&store->values[i], value, len);
-	if (strncmp(key, "table/", 6) == 0 || !strcmp(key, "snapshot/done"))
-		buf_printf(store->protocol, "%s=%.*s\n", key, (int)len, (const char *)value);
-	pthread_mutex_unlock(&store->lock);
-	return 0;
-}
-
-static int store_remove(struct state *base, const char *prefix, struct error *err)
-{
-	(void)base;
-	(void)prefix;
-	(void)err;
-	return 0;
-}
-
-static const struct state_ops store_ops = { .get = store_get, .set = store_set, .remove = store_remove };
 
 /* the writer */
 struct out {
@@ -163,9 +107,9 @@ static int set_up(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	f->store.base.ops = &store_ops;
-	f->store.protocol = &f->protocol;
-	pthread_mutex_init(&f->store.lock, NULL);
+	store_init(&f->store);
+	f->store.seen = stored;
+	f->store.arg = &f->protocol;
 	f->out.base.ops = &out_ops;
 	f->out.protocol = &f->protocol;
 	f->cfg.snapshot.workers = 12; /* 2 MiB each */
@@ -195,11 +139,7 @@ static int tear_down(void **state)
 		relation_unref(f->tables[i].rel);
 	}
 	snapshot_kafka_free(f->sink);
-	for (uint32_t i = 0; i < f->store.n; i++) {
-		buf_fini(&f->store.keys[i]);
-		buf_fini(&f->store.values[i]);
-	}
-	pthread_mutex_destroy(&f->store.lock);
+	store_fini(&f->store);
 	buf_fini(&f->protocol);
 	free(f);
 	return 0;

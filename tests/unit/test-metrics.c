@@ -18,18 +18,8 @@
 #include <sluice/cleanup.h>
 #include <sluice/report.h>
 
-static struct config cfg;
-static struct log log_sink;
-static struct metrics counters;
-static struct status status;
-static atomic_bool stop;
-static const struct context ctx = {
-	.cfg = &cfg,
-	.log = &log_sink,
-	.metrics = &counters,
-	.status = &status,
-	.stop = &stop,
-};
+#include "context_fixture.h"
+
 static char name[] = "shop";
 
 static int setup(void **state)

@@ -19,50 +19,7 @@
 #include <sluice/sink.h>
 #include <sluice/source.h>
 
-#define KEYS 64
-
-struct store {
-	struct state base;
-	struct buf keys[KEYS], values[KEYS];
-	uint32_t n;
-};
-
-static int store_find(struct store *store, const char *key)
-{
-	for (uint32_t i = 0; i < store->n; i++) {
-		if (!strcmp(buf_str(&store->keys[i]), key))
-			return (int)i;
-	}
-	return -1;
-}
-
-static int store_get(struct state *base, const char *key, struct buf *ret, struct error *err)
-{
-	struct store *store = (struct store *)base;
-	int i = store_find(store, key);
-
-	buf_clear(ret);
-	if (i < 0)
-		return STATE_MISSING;
-	buf_put(ret, store->values[i].data, store->values[i].len);
-	return 0;
-}
-
-static int store_set(struct state *base, const char *key, const void *value, size_t len, struct error *err)
-{
-	struct store *store = (struct store *)base;
-	int i = store_find(store, key);
-
-	if (i < 0) {
-		i = (int)store->n++;
-		buf_puts(&store->keys[i], key);
-	}
-	buf_clear(&store->values[i]);
-	buf_put(&store->values[i], value, len);
-	return 0;
-}
-
-static const struct state_ops store_ops = { .get = store_get, .set = store_set };
+#include "store_fixture.h"
 
 /* the sink: writes down what it is asked for */
 struct copy {
@@ -149,7 +106,8 @@ static int set_up(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	f->log.base.ops = f->target.base.ops = &store_ops;
+	store_init(&f->log);
+	store_init(&f->target);
 	f->copy.base.ops = &copy_ops;
 	f->sink.state = &f->target.base;
 	f->sink.snapshot = &f->copy.base;
@@ -159,14 +117,6 @@ static int set_up(void **state)
 	f->ctx.stop = &f->stop;
 	*state = f;
 	return 0;
-}
-
-static void store_fini(struct store *store)
-{
-	for (uint32_t i = 0; i < store->n; i++) {
-		buf_fini(&store->keys[i]);
-		buf_fini(&store->values[i]);
-	}
 }
 
 static int tear_down(void **state)
