@@ -237,7 +237,9 @@ static void test_K02_a_stop_ends_a_question(void **state)
 	struct error err = ERROR_INIT;
 	const struct rd_kafka_metadata *meta = NULL;
 	struct mono began;
-	rd_kafka_t *rk = NULL;
+	rd_kafka_t *rk = NULL, *late = NULL;
+	int64_t low = -1, high = -1;
+	uint32_t n = 0;
 
 	assert_int_equal(kafka_reader_client(&k->ctx, "test", &rk, &err), 0);
 	assert_int_equal(kafka_metadata(rk, &k->ctx, false, NULL, &meta), 0);
@@ -245,6 +247,13 @@ static void test_K02_a_stop_ends_a_question(void **state)
 	rd_kafka_mock_broker_set_rtt(k->mock, 1, 1200);
 	assert_int_equal(kafka_metadata(rk, &k->ctx, false, NULL, &meta), 0);
 	rd_kafka_metadata_destroy(meta);
+	/* not connected yet, and that alone takes longer than a first try */
+	assert_int_equal(kafka_reader_client(&k->ctx, "late", &late, &err), 0);
+	assert_int_equal(kafka_bounds(late, &k->ctx, "shop.changes", 0, &low, &high, &err), 0);
+	assert_true(low == 0 && high == 0);
+	assert_int_equal(kafka_partitions(late, &k->ctx, "shop.changes", &n, &err), 0);
+	assert_int_equal(n, 1);
+	rd_kafka_destroy(late);
 	rd_kafka_mock_broker_set_down(k->mock, 1);
 	atomic_store(&k->stop, true);
 	began = mono_now();

@@ -36,8 +36,8 @@ static bool asking_again(struct asking *asking, rd_kafka_resp_err_t code)
 {
 	if (code == RD_KAFKA_RESP_ERR__TIMED_OUT)
 		asking->slice_ms *= 2;
-	else if (code != RD_KAFKA_RESP_ERR__TRANSPORT)
-		return false;
+	else if (code != RD_KAFKA_RESP_ERR__TRANSPORT && code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
+		return false; /* also a broker that is about to be connected counts as down */
 	return !context_stopping(asking->ctx) && asking_slice(asking) > 0;
 }
 
