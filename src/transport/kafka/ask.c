@@ -4,8 +4,8 @@
 /*
  * Questions to brokers. The client's calls wait for their whole time and cannot be interrupted, and with no broker there that is
  * all they do. So each is made again and again for a part of the time: a short one while there is nobody to ask, a longer one
- * each time that somebody was asked and was too slow. Between them a request to stop is heard, and after one nothing is asked
- * a second time.
+ * each time that somebody was asked and was too slow, so an answer is heard that takes up to 4 s. Between them a request to stop is
+ * heard, and after one nothing is asked a second time.
  */
 
 #include "kafka.h"
